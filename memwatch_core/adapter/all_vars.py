@@ -11,7 +11,8 @@ from ..errors import CoreError, WatchError
 from ..native import core, proxy
 from ..printed import say
 from ..records import NAME_MAX
-from . import aimed, join, places, process
+from . import aimed, breaks, join, places, process
+from .breaks import Then
 from .names import type_name
 from .own_modules import OwnModules, file_of
 
@@ -31,6 +32,8 @@ def watch_all(
     track_threads: bool | None = None,
     track_sql: bool | None = None,
     secret: bool = False,
+    when: str | None = None,
+    then: Then | None = None,
 ) -> None:
     """Watches all variables of a module or a class, those that come later too; of a module, also those of the classes
     that it defines.
@@ -41,8 +44,9 @@ def watch_all(
     variables are followed, and at most ``max_objects`` objects: see ``watch()``, also for the other options. It ends
     with ``unwatch(owner)``.
 
-    Raises WatchError (a TypeError) for anything else, or what is watched already, ValueError for a senseless option,
-    SessionError if the session is closed, CoreError if the core refuses. Thread-safe.
+    Raises ConditionError (a ValueError) for a condition or an action that isn't one, WatchError (a TypeError) for
+    another kind of owner, or what is watched already, ValueError for a senseless option, SessionError if the session is
+    closed, CoreError if the core refuses. Thread-safe.
     """
     if not aimed.is_module(owner) and not issubclass(type(owner), type):
         raise WatchError(f"watch_all() takes a module or a class, not {type_name(owner)}: of an object, use watch()")
@@ -51,9 +55,11 @@ def watch_all(
     called = name if name is not None else _name_of(owner)
     if len(called) > NAME_MAX:
         raise ValueError(f"name={called[:20]!r}...: {len(called)} characters; a name has at most {NAME_MAX}")
+    asked = breaks.asked(when, then)
     journal = join.current()
     settings = journal.config.watch
     flags = core.TRACK_THREADS if (settings.track_threads if track_threads is None else track_threads) else 0
+    track_sql = asked.sql or track_sql
     if settings.track_sql if track_sql is None else track_sql:
         flags |= core.TRACK_SQL
         join.trace_sql()
@@ -61,13 +67,15 @@ def watch_all(
     if known is not None and not known[2].beside:
         raise WatchError(f"'{called}' is watched already, as '{known[2].name}'")
     if known is not None:
+        asked.begin(known[0], lambda: None)
         return
     frame = sys._getframe(1)
     site = (frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_name)
     limits = places.limits(called, depth, max_objects)
     left_out = aimed.IMPORT_NAMES | (places.names_of(called, "skip", skip) or frozenset())
     flags |= core.SECRET if secret else 0
-    open_all(owner, called, flags, site, journal, pattern, left_out, limits, beside=False)
+    number = open_all(owner, called, flags, site, journal, pattern, left_out, limits, beside=False)
+    asked.begin(number, lambda: places.close_places(owner))
 
 
 def open_all(

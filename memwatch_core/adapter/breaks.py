@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from fnmatch import fnmatchcase
 from functools import partial
 from itertools import count
@@ -22,6 +22,7 @@ from ..printed import say
 from ..records import Hit
 from . import process
 from .met import Decode, decode_cell, met, sentence
+from .names import quoted
 
 if TYPE_CHECKING:
     from ..conditions import Shape
@@ -36,6 +37,7 @@ class Break(NamedTuple):
     """One condition of one variable."""
 
     variable_id: int
+    """0: names of a function, whose conditions end with their watch."""
     variable: str
     when: str | None
     then: Then
@@ -64,11 +66,15 @@ def check(when: str | None, then: Then | None) -> frozenset[str]:
     return used
 
 
-def arm(watched: object, when: str | None = None, then: Then | None = None) -> int:
+def arm(
+    watched: object, when: str | None = None, then: Then | None = None, names: Collection[str] | None = None
+) -> int:
     """Has each event of a variable judged, at once; returns a handle for :func:`disarm`. Thread-safe.
 
-    ``watched``: what ``watch()`` returned, an object that is watched in place, or the variable id of one or of a place.
-    ``when``: None for ``"changed"``. ``then``: None for ``"break"``.
+    ``watched``: what ``watch()`` returned, an object that is watched in place, the variable id of one or of a place, or
+    a function whose names are watched, as ``open_function()`` has made it.
+    ``when``: None for ``"changed"``. ``then``: None for ``"break"``. ``names``: of a
+    function, only these.
 
     Raises ConditionError: not a condition, or not of this variable; WatchError: it isn't watched; CoreError.
     """
@@ -82,12 +88,18 @@ def arm(watched: object, when: str | None = None, then: Then | None = None) -> i
         proxy.ask_statements()
     from ..conditions import compile_condition
 
-    program = compile_condition("changed" if when is None else when, shape)
-    _prepare()
+    text = "changed" if when is None else when
+    program = compile_condition(text, shape)
+    if names is not None:
+        paths = " or ".join(f"path == {quoted(f'{name}.{one}')}" for one in sorted(names))
+        program = compile_condition(f"({paths}) and ({text})", shape)
+    prepare()
     handle = next(_handles)
     _breaks[handle] = Break(number, name, when, "break" if then is None else then, decode)
     try:
-        if not proxy.judge_places(number, program, handle):
+        if isinstance(watched, proxy.Function):
+            proxy.judge_function(watched, program, handle)
+        elif not proxy.judge_places(number, program, handle):
             proxy.set_condition(number, program, shape.unit, handle)
     except BaseException:
         del _breaks[handle]
@@ -98,18 +110,21 @@ def arm(watched: object, when: str | None = None, then: Then | None = None) -> i
 def disarm(handle: int) -> None:
     """Ends what :func:`arm` has begun. Idempotent; a watch that has ended has ended its conditions."""
     gone = _breaks.pop(handle, None)
-    if gone is not None and not proxy.judge_places(gone.variable_id, None, handle):
+    if gone is not None and gone.variable_id and not proxy.judge_places(gone.variable_id, None, handle):
         proxy.drop_condition(gone.variable_id, handle)
 
 
 def _variable(watched: object) -> tuple[int, str, Shape, Decode]:
-    from .shapes import of_places, of_value
+    from .shapes import of_locals, of_places, of_value
 
     if proxy.is_proxy(watched):
         number, _, _, info = proxy.get_info(watched)
         if not number:
             raise WatchError(f"the watch of '{info.name}' has ended")
         return number, info.name, *of_value(info)
+    if isinstance(watched, proxy.Function):
+        info = proxy.find_function(watched)[2]
+        return 0, info.name, of_locals(info), decode_cell
     if type(watched) is int:
         number, info = watched, proxy.info_of_places(watched)
     else:
@@ -120,7 +135,8 @@ def _variable(watched: object) -> tuple[int, str, Shape, Decode]:
     return number, info.name, of_places(info), decode_cell
 
 
-def _prepare() -> None:
+def prepare() -> None:
+    """Raises RuntimeError: other tools have taken what is needed to act at the next instruction."""
     global _ready
     if not _ready:
         proxy.react_by(_react)

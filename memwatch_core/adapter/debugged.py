@@ -16,7 +16,7 @@ from ..records import Hit
 from ..turns import turn
 from . import suspending
 from .armed import Armed, NotThere
-from .met import sentence
+from .met import sentence, written
 from .spots import Found, find
 
 _KEPT = 64
@@ -147,6 +147,6 @@ def hit(_: str) -> str:
     now.is_told = True
     hit = now.hit
     text = sentence(hit, now.frame)
-    description = text.partition(" at ")[0] if hit.site is None else text[: text.rfind(f" at {hit.site[0]}:")]
+    description = text.partition(" at ")[0] if hit.site is None else written(hit)
     told = {"number": now.breakpoint.number, "description": description, "text": text}
     return json.dumps(told | {"line": _line(hit, now.frame), "at": now.frame.f_lineno})

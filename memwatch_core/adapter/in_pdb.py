@@ -38,4 +38,8 @@ class Debugger(pdb.Pdb):
 def stop_in(frame: FrameType) -> None:
     """Asks the user at the terminal, or whoever writes to standard input."""
     options: dict[str, Any] = {"mode": "inline"} if sys.version_info >= (3, 14) else {}
-    Debugger(**options).stop_at(frame)
+    debugger = Debugger(**options)
+    if frame.f_lineno is None:  # its parameters are bound, and its first line hasn't begun: pdb stops there
+        debugger.set_trace(frame)
+    else:
+        debugger.stop_at(frame)

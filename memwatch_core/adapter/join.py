@@ -82,6 +82,9 @@ def join(folder: str | os.PathLike[str], config: Config | None = None, plugins: 
         finally:
             _member = member  # last: another thread's watch() waits for the drivers
         watch = config.watch
+        watched = sys.modules.get(f"{__package__}.locals") if watch.when else None
+        if watched is not None:
+            watched.judged_by_configuration()
         if watch.targets or watch.breaks or watch.track_all_vars or watch.track_locals:
             from . import targets
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 import functools
 import sys
 import weakref
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import PurePath
 from types import CodeType, FunctionType, MethodType
-from typing import Any, TypeVar, overload
+from typing import Any, NamedTuple, TypeVar, overload
 
 from ..errors import WatchError
 from ..native import core, proxy
-from . import bindings
+from . import bindings, breaks
+from .breaks import Then
 from .names import quoted
 from .places import PlacesInfo
 
@@ -28,8 +29,10 @@ _KINDS = {"fast": 0, "cell": 1, "name": 2, "global": 3, "sum": 4}
 class _Watched:
     """A function whose locals are watched."""
 
-    def __init__(self, before: CodeType, code: CodeType, names: frozenset[str] | None) -> None:
-        self.before, self.code, self.names = before, code, names
+    def __init__(
+        self, before: CodeType, code: CodeType, names: frozenset[str] | None, asked: tuple[Asked, ...]
+    ) -> None:
+        self.before, self.code, self.names, self.asked = before, code, names, asked
 
 
 _watched: weakref.WeakKeyDictionary[FunctionType, _Watched] = weakref.WeakKeyDictionary()
@@ -46,22 +49,43 @@ def instrument(code: CodeType, module: str, names: Collection[str] | None = None
     return bindings.instrument(code, module, names)
 
 
-def bind(code: CodeType) -> CodeType:
+def bind(code: CodeType, asked: Iterable[Asked] = ()) -> CodeType:
     """Code that :func:`instrument` has returned, also in another process, ready to run."""
-    return bindings.bind(code, _Maker())
+    return bindings.bind(code, _Maker(asked))
+
+
+class Asked(NamedTuple):
+    """What is to be done when a name is bound."""
+
+    asked: breaks.Asked
+    names: frozenset[str] | None = None
+    """Only of these names."""
+    function: str = ""
+    """Only in this function, as its variable is called without ``()``, and in those inside; empty: in all."""
+
+    def begin(self, function: proxy.Function) -> None:
+        """Raises ConditionError, RuntimeError."""
+        called = proxy.find_function(function)[2].name.removesuffix("()")
+        if not self.function or called == self.function or called.startswith(f"{self.function}."):
+            breaks.arm(function, self.asked.when, self.asked.then, self.names)
 
 
 class _Maker:
     """What placeholders stand for, in this process."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked: Iterable[Asked]) -> None:
+        self._asked = tuple(asked)
         self._module: Any = None
         self._name = ""
 
     def entry(self, entry: bindings.Entry, code: CodeType, /) -> proxy.Function:
         self._name = entry.name.partition(":")[0]
         kind = "locals" if entry.name.endswith("()") else "class body"
-        return _open(entry.name, kind, (code.co_filename, entry.line, code.co_name), entry.parameters, entry.shared)
+        site = code.co_filename, entry.line, code.co_name
+        made = _open(entry.name, kind, site, entry.parameters, entry.shared)
+        for one in self._asked:
+            one.begin(made)
+        return made
 
     def site(self, site: bindings.Site, entry: proxy.Function | None, own: bool, /) -> proxy.LocalSite:
         if entry is None:
@@ -83,7 +107,9 @@ def _open(
         file, line, function = site
         metadata += f'"site":{{"file":{quoted(file)},"line":{line},"function":{quoted(function)}}},'
     metadata += f'"thread_ident":{info.thread_ident},"thread":{quoted(info.thread)}'
-    return proxy.open_function(name, metadata.encode(), info.flags, info, parameters, shared)
+    made = proxy.open_function(name, metadata.encode(), info.flags, info, parameters, shared)
+    breaks.by_configuration(made, info)
+    return made
 
 
 # ---- functions -------------------------------------------------------------------------------------------------------
@@ -92,8 +118,15 @@ def _open(
 @overload
 def watch_locals(function: T, /) -> T: ...
 @overload
-def watch_locals(*, names: Collection[str] | None = None) -> Any: ...
-def watch_locals(function: Any = None, /, *, names: Collection[str] | None = None) -> Any:
+def watch_locals(*, names: Collection[str] | None = None, when: str | None = None, then: Then | None = None) -> Any: ...
+def watch_locals(
+    function: Any = None,
+    /,
+    *,
+    names: Collection[str] | None = None,
+    when: str | None = None,
+    then: Then | None = None,
+) -> Any:
     """Watches the names that a function binds: its parameters and whatever it assigns, deletes or imports.
 
     As a decorator, or called with a function: plain ones, generators, coroutines, methods, and what ``staticmethod``,
@@ -103,16 +136,33 @@ def watch_locals(function: Any = None, /, *, names: Collection[str] | None = Non
 
     It opens no journal: what is bound while none is open isn't recorded.
 
-    Raises WatchError (a TypeError): there is no code in Python to watch; or it has no such name. Thread-safe.
+    ``when`` is judged where a name is bound, and ``then`` is done there, as of ``watch()``: the name is bound by then.
+
+    Raises ConditionError (a ValueError) for a condition or an action that isn't one; WatchError (a TypeError): there is
+    no code in Python to watch; or it has no such name. Thread-safe.
     """
     if isinstance(names, str):
         raise TypeError(f"names is a list of names: names=[{names!r}]")
     if function is None:
-        return functools.partial(_watch_given, names=None if names is None else frozenset(names))
-    return _watch_given(function, None if names is None else frozenset(names))
+        return functools.partial(watch_locals, names=names, when=when, then=then)
+    chosen = None if names is None else frozenset(names)
+    return _watch_given(function, chosen, _checked(when, then, chosen))
 
 
-def _watch_given(given: T, names: frozenset[str] | None) -> T:
+def _checked(when: str | None, then: Then | None, names: frozenset[str] | None) -> tuple[Asked, ...]:
+    """Before any function is changed."""
+    if when is None and then is None:
+        return ()
+    asked = breaks.asked(when, then)
+    if when is not None:
+        from ..conditions import Shape, compile_condition
+
+        compile_condition(when, Shape("cells", "locals"))
+    breaks.prepare()
+    return (Asked(asked, names),)
+
+
+def _watch_given(given: T, names: frozenset[str] | None, asked: tuple[Asked, ...] = ()) -> T:
     functions = list(_functions_of(given))
     if not functions:
         raise WatchError(_refusal(given))
@@ -121,7 +171,7 @@ def _watch_given(given: T, names: frozenset[str] | None) -> T:
         missing = ", ".join(sorted(names - known))
         raise WatchError(f"{_called(given)} binds no {missing}; it binds {', '.join(sorted(known)) or 'nothing'}")
     for function in functions:
-        _watch_function(function, names)
+        _watch_function(function, names, asked)
     return given
 
 
@@ -136,29 +186,49 @@ def unwatch_locals(function: T) -> T:
     return function
 
 
-def watch(function: object, names: Collection[str]) -> None:
+def watch(function: object, names: Collection[str], asked: tuple[Asked, ...] = ()) -> None:
     """As ``watch_locals(names=names)``, in addition to names of the same function that are watched already."""
     wanted = frozenset(names)
     for one in _functions_of(function):
         before = _watched.get(one)
         if before is not None and before.names is not None:
             wanted |= before.names
-    _watch_given(function, wanted)
+    _watch_given(function, wanted, asked)
 
 
-def _watch_function(function: FunctionType, names: frozenset[str] | None) -> None:
+def _watch_function(function: FunctionType, names: frozenset[str] | None, asked: tuple[Asked, ...]) -> None:
     before = _watched.get(function)
     if before is not None and function.__code__ is before.code:
         if before.names == names:
+            before.asked += asked
+            _begin(function.__code__, asked)
             return
+        asked = (*before.asked, *asked)
         _unwatch(function)
     elif any(isinstance(one, proxy.Function) for one in function.__code__.co_consts):
+        _begin(function.__code__, asked)
         return  # all of the module's functions are watched
     code = function.__code__
-    made = bind(instrument(code, _module_of(function), names))
+    made = bind(instrument(code, _module_of(function), names), asked)
     if made is not code:
         function.__code__ = made
-        _watched[function] = _Watched(code, made, names)
+        _watched[function] = _Watched(code, made, names, asked)
+
+
+def _begin(code: CodeType, asked: tuple[Asked, ...]) -> None:
+    """Of names that are watched already."""
+    for function in _constants(code):
+        if isinstance(function, proxy.Function):
+            for one in asked:
+                one.begin(function)
+
+
+def judged_by_configuration() -> None:
+    """A journal was opened: functions that were watched before are judged as its configuration says."""
+    for one in [*_watched.values()]:
+        for function in _constants(one.code):
+            if isinstance(function, proxy.Function):
+                breaks.by_configuration(function, proxy.find_function(function)[2])
 
 
 def _unwatch(function: FunctionType) -> None:

@@ -16,6 +16,8 @@ Decode = Callable[[bytes], object]
 ABSENT = Described("absent")
 _ORIGINS = {1: "announced", 2: "store", 3: "syscall", 4: "kernel", 5: "found"}
 _CUT, _CUT_HEAD = 1, 12
+_BEGINS, _KINDS = 0x80, 0x3F
+"""Of a name of a function: it held nothing before, in this call."""
 _WORDS = {0: ABSENT, 1: None, 2: False, 3: True}
 
 
@@ -23,6 +25,7 @@ def decode_cell(data: bytes) -> object:
     """What a place holds. A value of another type than None, bool, int, float, str and bytes is described in words, and
     so is one that is too long."""
     kind, used, flags = struct.unpack_from("<BBH", data)
+    kind &= _KINDS
     payload = data[4 : 4 + used]
     if kind in _WORDS:
         return _WORDS[kind]
@@ -42,6 +45,8 @@ def met(raw: proxy.Hit, variable: str, when: str | None, decode: Decode) -> Hit:
     """The record of what C tells."""
     _, _, tid, how, _, _, size, time, more, path, file, line, function, before, after = raw
     whole = size == len(before) and size > 0
+    if whole and decode is decode_cell and after[0] & _BEGINS:
+        before = bytes(size)
     return Hit(
         variable=variable,
         path=path or variable,
@@ -75,11 +80,15 @@ def _name(tid: int) -> str:
     return f"Thread-{tid}"
 
 
+def written(hit: Hit) -> str:
+    """``total 5 → -1``."""
+    values = "was written to" if hit.secret or (hit.old is None and hit.new is None) else ""
+    return f"{hit.path} {values or f'{_shown(hit.old)} → {_shown(hit.new)}'}"
+
+
 def sentence(hit: Hit, frame: FrameType | None) -> str:
     """``total 5 → -1 by add() at orders.py:41 (when new < 0)``."""
-    values = "was written to" if hit.secret or (hit.old is None and hit.new is None) else ""
-    values = values or f"{_shown(hit.old)} → {_shown(hit.new)}"
-    text = f"{hit.path} {values}{_where(hit, frame)}"
+    text = f"{written(hit)}{_where(hit, frame)}"
     if hit.when is not None:
         text += f" (when {hit.when})"
     if hit.more:
@@ -92,9 +101,10 @@ def _where(hit: Hit, frame: FrameType | None) -> str:
         return ", found changed" if hit.origin == "found" else f" by {hit.thread}, which runs no Python there"
     file, line, function = hit.site
     text = f" at {_near(file)}:{line} {function}"
-    if frame is not None and hit.tid and (frame.f_lineno != line or frame.f_code.co_filename != file):
+    at = frame.f_lineno if frame is not None else None  # None: where a function begins
+    if frame is not None and at is not None and hit.tid and (at != line or frame.f_code.co_filename != file):
         stopped = frame.f_code.co_filename
-        here = f"line {frame.f_lineno}" if stopped == file else f"{_near(stopped)}:{frame.f_lineno}"
+        here = f"line {at}" if stopped == file else f"{_near(stopped)}:{at}"
         text += f", noticed at {here}"
     return text
 

@@ -6,14 +6,14 @@ the source: pytest's assertions, a type checker's.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from importlib.machinery import SourceFileLoader
 from types import CodeType
 from typing import Any
 
 from ..printed import say
 from ..targets import Target, matches
-from . import aimed, kept_code, locals
+from . import aimed, breaks, join, kept_code, locals
 from .own_modules import OwnModules
 
 
@@ -24,6 +24,8 @@ class OwnCode:
         self.own: OwnModules | None = None
         """Of these modules, all functions."""
         self.targets: list[Target] = []
+        self.stops: set[str] = set()
+        """Texts of the targets at which the program stops."""
         self.met: set[str] = set()
         """Texts of the targets whose function was there."""
 
@@ -44,13 +46,23 @@ class OwnCode:
         if self.own is not None and self.own.has(called, names.get("__file__")):
             made = _whole(code, called[-1], names)
             self.met.update(one.text for one in targets if _local_names(code, one))
-            return locals.bind(made)
+            return locals.bind(made, [asked for one in targets for asked in self.asked(one, called[-1])])
         for one in targets:
             wanted = _local_names(code, one)
             if wanted:
                 self.met.add(one.text)
-                code = _with_function(code, ".".join(map(str, _path(one))), called[-1], wanted)
+                path = ".".join(map(str, _path(one)))
+                code = _with_function(code, path, called[-1], wanted, self.asked(one, called[-1], wanted))
         return code
+
+    def asked(self, target: Target, module: str, names: Iterable[str] | None = None) -> tuple[locals.Asked, ...]:
+        """What is done where these names of the target's function are bound, the target's own by default, unless the
+        configuration has a condition for the function."""
+        function = f"{module}:{'.'.join(map(str, _path(target)))}"
+        if target.text not in self.stops or breaks.chosen(join.current().config.watch.when, f"{function}()"):
+            return ()
+        chosen = [target.local or ""] if names is None else names
+        return (locals.Asked(breaks.Asked(None, "break"), frozenset(chosen), function),)
 
 
 def _names_of(names: dict[str, Any]) -> tuple[str, ...]:
@@ -91,14 +103,16 @@ def _local_names(code: CodeType, target: Target) -> frozenset[str]:
     return frozenset(name for name in locals.names_in(found) if matches(target.local, name))
 
 
-def _with_function(code: CodeType, path: str, module: str, names: Collection[str]) -> CodeType:
+def _with_function(
+    code: CodeType, path: str, module: str, names: Collection[str], asked: tuple[locals.Asked, ...]
+) -> CodeType:
     """The code in which one function, by its qualified name, announces some of its locals."""
     inner = []
     for one in code.co_consts:
         if isinstance(one, CodeType):
             if one.co_qualname == path:
-                one = locals.bind(locals.instrument(one, module, names))
+                one = locals.bind(locals.instrument(one, module, names), asked)
             elif path.startswith(f"{one.co_qualname}."):
-                one = _with_function(one, path, module, names)
+                one = _with_function(one, path, module, names, asked)
         inner.append(one)
     return code.replace(co_consts=tuple(inner))

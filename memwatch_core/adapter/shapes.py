@@ -40,6 +40,12 @@ def _shape(name: str, serializer: Serializer | None, layout: Any) -> Shape:
     return Shape("other", name)
 
 
+def of_locals(info: Any) -> Shape:
+    """Of the names of a function. Whether their events carry SQL is said by the session that they are bound in."""
+    journal = process.journal()
+    return of_places(info)._replace(sql=journal is None or journal.config.watch.track_sql)
+
+
 def of_places(info: Any) -> Shape:
     """Of the places of an object."""
     return _flagged(Shape("cells", info.name), info)

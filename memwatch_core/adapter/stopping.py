@@ -71,7 +71,7 @@ def _stacks(here: FrameType) -> Iterator[str]:
             if frame is None:
                 break
             code = frame.f_code
-            yield clean(f'  File "{code.co_filename}", line {frame.f_lineno} in {code.co_name}')
+            yield clean(f'  File "{code.co_filename}", line {frame.f_lineno or code.co_firstlineno} in {code.co_name}')
             frame = frame.f_back
         else:
             yield "  ..."

@@ -84,6 +84,8 @@ def aim(targets: Iterable[Target | str], *, stops: bool = False) -> None:
             _aims.append(one)
             if one.target.local is not None:
                 _own_code().targets.append(one.target)
+                if stops:
+                    _own_code().stops.add(one.target.text)
             importing.listen(begins)
             for name, module in list(_modules(one.target.module)):
                 _take(one, name, module)
@@ -198,7 +200,7 @@ def _take(one: _Aim, name: str, module: object) -> None:
     """Never raises: it is called in the midst of an import."""
     try:
         met = _open(one.target, name, module)
-        if one.stops:
+        if one.stops and one.target.local is None:
             _stop_at(taken for taken in met if taken.variable_id not in {each.variable_id for each in one.met})
         one.met += met
     except (WatchError, CoreError, TypeError) as error:
@@ -251,7 +253,7 @@ def _open_local(target: Target, name: str, module: object) -> list[Taken]:
     wanted = frozenset(aimed.locals_of(function, target.local or ""))
     if function is None or not wanted:
         return []
-    locals.watch(function, wanted)
+    locals.watch(function, wanted, _own_code().asked(target, name, wanted))
     _own_code().met.add(target.text)
     return [Taken(target, name, f"{name}:{target.place}()", (locals.find(function) or (0,))[0])]
 

@@ -236,6 +236,9 @@ def end_function(function: Function, /) -> None:
 def find_function(function: Function, /) -> tuple[int, int, Any]:
     """Variable id, 0 if nothing of it is in the journal; bytes, info."""
 
+def judge_function(function: Function, program: bytes | None, handle: int, /) -> None:
+    """Has what a function's names are bound to judged, in this journal and later ones; None: by this handle no more."""
+
 def record_locals(on: bool, flags: int = 0, /) -> None:
     """Whether a journal is open, and the flags of variables in it. Watches in the one before have ended."""
 

@@ -58,6 +58,29 @@ _GDB = (
     *("-ex", "handle all nostop noprint pass", "-ex", "handle SIGINT nostop noprint pass"),
 )
 _OFF = "not enabled"
+# gdb before 14 takes the area of such registers to be as Intel's CPUs have it. On AMD's it loses some of them, in the
+# midst of a memcpy for instance: so all are kept as the kernel has them. ptrace(2), PTRACE_GETREGSET, NT_X86_XSTATE.
+_SAVE = """\
+python
+import ctypes
+class Vector(ctypes.Structure):
+    _fields_ = [("base", ctypes.c_void_p), ("length", ctypes.c_size_t)]
+area = ctypes.create_string_buffer(1 << 16)
+kept = Vector(ctypes.addressof(area), len(area))
+ptrace = ctypes.CDLL(None, use_errno=True).ptrace
+ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+ptrace.restype = ctypes.c_long
+thread = gdb.selected_thread().ptid[1]
+if ptrace(0x4204, thread, 0x202, ctypes.addressof(kept)):
+    raise gdb.GdbError("registers of thread %d can't be kept: errno %d" % (thread, ctypes.get_errno()))
+end
+"""
+_RESTORE = """\
+python
+if ptrace(0x4205, thread, 0x202, ctypes.addressof(kept)):
+    print("memwatch: registers of thread %d weren't put back: errno %d" % (thread, ctypes.get_errno()))
+end
+"""
 
 
 class Injection:
@@ -213,6 +236,7 @@ def _unreached(pid: int) -> Refused:
 
 
 def _commands(interpreter: Interpreter, scratch: Scratch) -> str:
+    save, restore = (_SAVE, _RESTORE) if has_wide_registers() else ("", "")
     call = {name: hex(address) for name, address in interpreter.functions.items()}
     within = " || ".join(f"($rip >= {start:#x} && $rip < {start + _LENGTH:#x})" for start in interpreter.waits)
     # It may have begun another program meanwhile: then this fails, or says so, before anything is called.
@@ -222,7 +246,7 @@ if *(unsigned long*){call[VERSION]} != {interpreter.number}
   detach
   quit
 end
-set $ready = ((int(*)(void)){call[READY]})()
+{save}set $ready = ((int(*)(void)){call[READY]})()
 if $ready
   set $result = ((int(*)(void*,void*)){call[ADD]})((void*){call[RUN]}, (void*){scratch.address:#x})
   printf "memwatch: %d\\n", $result
@@ -250,8 +274,17 @@ if $rax >= -516 && $rax <= -512 || $rax == -4
     end
   end
 end
-detach
+{restore}detach
 """
+
+
+def has_wide_registers(cpuinfo: str = "/proc/cpuinfo") -> bool:
+    """Whether threads may have registers that gdb doesn't put back behind a call: AVX-512's and AMX's."""
+    try:
+        text = Path(cpuinfo).read_text(errors="replace")
+    except OSError:
+        return True
+    return "avx512f" in text or "amx_tile" in text
 
 
 def _settle(pid: int) -> None:
@@ -270,6 +303,11 @@ def _gdb_failed(interpreter: Interpreter, out: str, err: str) -> Refused:
         return Refused(f"process {pid}: its Python isn't up yet, or is ending: try again")
     if "memwatch: -1" in out:
         return Refused(f"process {pid} has too many calls to make already: try again")
+    if "Python scripting is not supported" in err or "No module named 'ctypes'" in err:
+        return Refused(
+            f"process {pid}: this gdb has no Python, and can't keep the registers of AVX-512 that this CPU has: "
+            "apt-get install gdb, not gdb-minimal"
+        )
     if "Operation not permitted" in err:
         status = Path(f"/proc/{pid}/status").read_text(errors="replace") if os.path.exists(f"/proc/{pid}") else ""
         tracer = next((line.split()[1] for line in status.splitlines() if line.startswith("TracerPid:")), "0")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from programs import SOAK, attach, events, running
 
-ROUNDS = 100 if SOAK else 6
+ROUNDS = 100 if SOAK else 2
 BUSY = """
 import gc, importlib, json, os, random, subprocess, sys, tempfile, threading, time, zlib
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from samples import keep_sample
 
 from memwatch_core import config
 from memwatch_core.adapter import process
@@ -17,3 +18,7 @@ def journal(tmp_path: Path) -> Iterator[Path]:
     opened = process.open_journal(create_session(tmp_path, ["pytest"]), config.load())
     yield opened.path
     process.close_journal()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    keep_sample(config, items, "breaks", 12)

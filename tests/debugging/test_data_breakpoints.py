@@ -139,7 +139,7 @@ def test_each_kind_of_place_stops_where_it_is_stored_to(by: str, program: Path) 
             body = stop.body
             assert (body["reason"], body["description"]) == ("data breakpoint", said)
             assert body["hitBreakpointIds"] == [number["id"]]
-            assert f"{said} at {program}:{line_of(code)}" in body["text"]
+            assert f"{said} at {program.name}:{line_of(code)}" in body["text"]
             assert body["allThreadsStopped"]
             assert stop.line == line_of(code)
             assert stop.frames[0]["name"].endswith(function.rpartition(".")[2])

@@ -68,6 +68,7 @@ MW_SIGNAL_SAFE static void judge(const struct variable_condition *c, const struc
     j->length = store->length;
     j->before = before;
     j->after = after;
+    j->begins = c->unit && !j->at && after[0] & CELL_BEGINS;
     if (j->at + j->length > j->size) j->length = j->size - j->at; /* several cells at once: the first of them */
     enum verdict verdict = predicate_judge(c->program, c->length, j);
     if (likely(verdict == NOT_MET)) return;

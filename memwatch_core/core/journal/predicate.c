@@ -18,6 +18,7 @@ enum { /* memwatch_core/python/places/cell.h, docs/journal-format.md */
        CELL_STR = 6,
        CELL_BYTES = 7,
        CELL_SHOWN = 8,
+       CELL_KINDS = 0x3f, /* without what is added of a name of a function */
 };
 enum { SIDE_ROOM = 64 }; /* bytes of both sides of a cell */
 
@@ -170,7 +171,8 @@ MW_SIGNAL_SAFE static struct value load_cell(struct machine *m, unsigned side) {
     const uint8_t *payload = cell + CELL_HEAD;
     int64_t number;
     struct value v;
-    switch (cell[0]) {
+    if (m->judged->begins && side == SIDE_OLD) return value_of(V_ABSENT);
+    switch (cell[0] &= CELL_KINDS) {
     case 0: return value_of(V_ABSENT);
     case CELL_NONE: return value_of(V_NONE);
     case CELL_FALSE:
@@ -194,7 +196,9 @@ MW_SIGNAL_SAFE static struct value load_cell(struct machine *m, unsigned side) {
     }
 }
 
-MW_SIGNAL_SAFE static bool has_changed(const struct judged *j) { return memcmp(j->before, j->after, j->length) != 0; }
+MW_SIGNAL_SAFE static bool has_changed(const struct judged *j) {
+    return j->begins || memcmp(j->before, j->after, j->length) != 0;
+}
 
 /* ---- the machine ---- */
 
@@ -287,7 +291,7 @@ MW_SIGNAL_SAFE static struct value test_cell(struct machine *m, const uint8_t *a
     const struct judged *j = m->judged;
     const uint8_t *cell = at[1] ? j->after : j->before;
     memcpy(&other, at + 3, sizeof other);
-    if (likely(!j->at && j->length >= CELL_HEAD + sizeof number && cell[0] == CELL_INT)) {
+    if (likely(!j->at && j->length >= CELL_HEAD + sizeof number && cell[0] == CELL_INT && !j->begins)) {
         memcpy(&number, cell + CELL_HEAD, sizeof number);
         return value_bool(test(at[2], number, other));
     }

@@ -5,6 +5,7 @@
 #include "locals/binding.h"
 
 #include "base/compiler.h"
+#include "breaks/breaks.h"
 #include "locals/function.h"
 #include "places/node.h"
 #include "places/types.h"
@@ -63,10 +64,32 @@ static void tell_sum(mwpy_binding *b, bool done) {
         mwpy_function_looks(b->function, b->local, activation, held);
 }
 
+/* ---- what meets a condition -------------------------------------------------------------------------------------- */
+
+/* In a dict of the interpreter's own type: any other one runs code of the program's when it is stored to, and must see
+ * that once. 0, or -1 with an exception. */
+static int bind_in_dict(const mwpy_binding *b, const mwpy_frame *frame, PyObject *value) {
+    PyObject *dict = b->kind == MWPY_BINDS_GLOBAL ? frame->f_globals : frame->f_locals;
+    return dict && PyDict_CheckExact(dict) ? PyDict_SetItem(dict, b->name, value) : 0;
+}
+
+/* Binds the name before the instruction that does, which then changes nothing: whoever acts finds it bound. */
+static int bind_first(const mwpy_binding *b, PyObject *value) {
+    mwpy_frame *frame = (mwpy_frame *)mwpy_top_frame(mwpy_current_thread());
+    if (b->kind >= MWPY_BINDS_NAME && b->kind != MWPY_BINDS_SUM) return bind_in_dict(b, frame, value);
+    if (b->kind != MWPY_BINDS_CELL)
+        mwpy_store_in_slot(frame, b->slot, value);
+    else if (mwpy_in_slot(frame, b->slot) && PyCell_Check(mwpy_in_slot(frame, b->slot)))
+        return PyCell_Set(mwpy_in_slot(frame, b->slot), value);
+    return 0;
+}
+
 /* ---- the type ---------------------------------------------------------------------------------------------------- */
 
 static PyObject *binding_binds(PyObject *self, PyObject *value) {
-    if (mwpy_function_records(((mwpy_binding *)self)->function)) tell((mwpy_binding *)self, value);
+    mwpy_binding *b = (mwpy_binding *)self;
+    if (mwpy_function_records(b->function)) tell(b, value);
+    if (unlikely(mwpy_own_hits.waiting && !mwpy_own_hits.acting) && (bind_first(b, value) || mwpy_act())) return NULL;
     return Py_NewRef(value);
 }
 
@@ -78,12 +101,14 @@ static PyObject *binding_deletes(PyObject *self) {
         else
             tell(b, NULL);
     }
+    if (mwpy_act()) return NULL;
     Py_RETURN_NONE;
 }
 
 static PyObject *binding_looks(PyObject *self) {
     mwpy_binding *b = (mwpy_binding *)self;
     if (mwpy_function_records(b->function)) tell_sum(b, false);
+    if (mwpy_act()) return NULL;
     Py_RETURN_NONE;
 }
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/compiler.h"
+#include "breaks/breaks.h"
 #include "locals/activations.h"
 #include "origins/frames.h"
 #include "places/cell.h"
@@ -40,11 +41,22 @@ static void refuse(mwpy_function *f) {
     Py_XDECREF(traceback);
 }
 
+/* Its conditions stay: those of the next journal's are judged by them. */
+static void close_cells(mwpy_function *f) {
+    PyObject *judged = f->cells.judged;
+    f->cells.judged = NULL;
+    mwpy_cells_close(&f->cells);
+    f->cells.judged = judged;
+}
+
 static __attribute__((noinline)) bool open_cells(mwpy_function *f) {
     if (f->failed == mwpy_locals_epoch) return false;
     mwpy_aside aside = mwpy_set_aside();
-    f->cells = (mwpy_cells){
-        .name = Py_NewRef(f->name), .metadata = Py_NewRef(f->metadata), .flags = f->flags | flags_now, .ending = {0}};
+    f->cells = (mwpy_cells){.name = Py_NewRef(f->name),
+                            .metadata = Py_NewRef(f->metadata),
+                            .flags = f->flags | flags_now,
+                            .judged = f->cells.judged,
+                            .acts_itself = true};
     bool opened = !mwpy_cells_open(&f->cells, f->count);
     if (opened) {
         f->epoch = mwpy_locals_epoch;
@@ -60,7 +72,7 @@ static __attribute__((noinline)) bool open_cells(mwpy_function *f) {
     } else {
         f->failed = mwpy_locals_epoch;
         refuse(f);
-        mwpy_cells_close(&f->cells);
+        close_cells(f);
     }
     mwpy_put_back(aside);
     return opened;
@@ -72,7 +84,7 @@ void mwpy_function_ends(mwpy_function *f, mw_ending ending) {
     f->off = true;
     if (!f->epoch) return;
     f->cells.ending = ending;
-    mwpy_cells_close(&f->cells);
+    close_cells(f);
     f->epoch = 0;
     *f->link = f->next;
     if (f->next) f->next->link = f->link;
@@ -111,19 +123,28 @@ int mwpy_function_local(mwpy_function *f, PyObject *name) {
 
 static size_t path_of(const mwpy_local *local, char out[PATH]) { return mwpy_key_text(out, PATH, local->name, true); }
 
-/* Whether a pattern names it: by itself, or behind its function. */
-static bool is_secret(mwpy_function *f, mwpy_local *local) {
-    if (likely(local->judged)) return local->secret;
-    char called[CALLED];
+/* `orders:add_order().total`: what conditions call it. */
+static size_t called(const mwpy_function *f, const mwpy_local *local, char out[CALLED]) {
     Py_ssize_t n = 0;
     const char *name = PyUnicode_AsUTF8AndSize(f->name, &n);
     if (!name) PyErr_Clear();
     size_t at = name && n < CALLED - PATH ? (size_t)n : 0;
-    memcpy(called, name, at);
-    size_t text = path_of(local, called + at);
+    memcpy(out, name ? name : "", at);
+    return at + path_of(local, out + at);
+}
+
+static void says_path(const mwpy_function *f, const mwpy_local *local) {
+    static char path[CALLED]; /* until the write is done */
+    mw_set_subject(path, called(f, local, path));
+}
+
+/* Whether a pattern names it: by itself, or behind its function. */
+static bool is_secret(mwpy_function *f, mwpy_local *local) {
+    if (likely(local->judged)) return local->secret;
+    char whole[CALLED], alone[PATH];
+    size_t n = called(f, local, whole), own = path_of(local, alone);
     local->judged = true;
-    local->secret = f->flags & MW_SECRET || mwpy_is_secret_name(called, at + text) ||
-                    mwpy_is_secret_name(called + at + 1, text - 1);
+    local->secret = f->flags & MW_SECRET || mwpy_is_secret_name(whole, n) || mwpy_is_secret_name(alone + 1, own - 1);
     return local->secret;
 }
 
@@ -142,8 +163,11 @@ static void write_local(mwpy_function *f, mwpy_local *local, uint32_t activation
         char path[PATH];
         mwpy_cell_tell(&f->cells, local->number, path, path_of(local, path));
     }
+    bool judged = unlikely(f->cells.judged != NULL) && why != MW_SHADOW_SILENT;
+    if (judged) says_path(f, local);
     mwpy_announce_activation(activation);
     mwpy_cell_write(&f->cells, local->number, &cell, why);
+    if (judged) mw_set_subject(NULL, 0);
     local->activation = activation;
     local->held = value;
 }
@@ -229,6 +253,7 @@ static void begin(mwpy_function *f, const mwpy_frame *frame) {
 static PyObject *function_begins(PyObject *self) {
     mwpy_function *f = (mwpy_function *)self;
     if (mwpy_function_records(f) && is_open(f)) begin(f, mwpy_top_frame(mwpy_current_thread()));
+    if (mwpy_act()) return NULL;
     Py_RETURN_NONE;
 }
 
@@ -243,6 +268,7 @@ static void function_dealloc(PyObject *self) {
     Py_XDECREF(f->name);
     Py_XDECREF(f->metadata);
     Py_XDECREF(f->info);
+    Py_XDECREF(f->cells.judged);
     type->tp_free(self);
     Py_DECREF(type);
 }

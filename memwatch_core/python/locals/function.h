@@ -82,5 +82,14 @@ static inline PyObject *mwpy_in_slot(const mwpy_frame *frame, unsigned slot) {
     return frame->localsplus[slot];
 #endif
 }
+static inline void mwpy_store_in_slot(mwpy_frame *frame, unsigned slot, PyObject *value) {
+#if PY_VERSION_HEX >= 0x030E0000
+    _PyStackRef before = frame->localsplus[slot];
+    frame->localsplus[slot] = PyStackRef_FromPyObjectNew(value);
+    PyStackRef_XCLOSE(before);
+#else
+    Py_XSETREF(frame->localsplus[slot], Py_NewRef(value));
+#endif
+}
 static inline PyObject *mwpy_in_cell(PyObject *cell) { return cell && PyCell_Check(cell) ? PyCell_GET(cell) : NULL; }
 #endif

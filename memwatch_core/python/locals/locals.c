@@ -5,6 +5,7 @@
 #include "locals/binding.h"
 #include "locals/function.h"
 #include "origins/endings.h"
+#include "places/slab.h"
 
 PyDoc_STRVAR(open_doc, "open_function(name, metadata, flags, info, parameters, shared)\n--\n\n"
                        "A function whose names are watched: inverted, it begins an activation.\n\n"
@@ -15,6 +16,8 @@ PyDoc_STRVAR(site_doc, "local_site(function, kind, slot, name, own)\n--\n\n"
                        "function's own code.");
 PyDoc_STRVAR(end_doc, "end_function(function)\n--\n\nEnds the watch of its names.");
 PyDoc_STRVAR(find_doc, "find_function(function)\n--\n\n(variable id, 0: it has none yet; bytes; info)");
+PyDoc_STRVAR(judge_doc, "judge_function(function, program, handle)\n--\n\n"
+                        "Has what its names are bound to judged, in each journal; None: by this handle no more.");
 PyDoc_STRVAR(
     record_doc,
     "record_locals(on[, flags])\n--\n\nWhether a journal is open, and the core's flags for variables in it; all\n"
@@ -94,6 +97,18 @@ static PyObject *find_function(PyObject *module, PyObject *object) {
     return Py_BuildValue("InO", open ? f->cells.slab[0].id : 0, (Py_ssize_t)size, f->info);
 }
 
+static PyObject *judge_function(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *object, *program;
+    unsigned handle;
+    if (!PyArg_ParseTuple(args, "OOI", &object, &program, &handle)) return NULL;
+    mwpy_function *f = as_function(object);
+    if (!f) return NULL;
+    if (program != Py_None && !PyBytes_CheckExact(program)) return PyErr_Format(PyExc_TypeError, "a program is bytes");
+    if (mwpy_cells_judge(&f->cells, program == Py_None ? NULL : program, handle)) return NULL;
+    Py_RETURN_NONE;
+}
+
 static PyObject *record_locals(PyObject *module, PyObject *args) {
     (void)module;
     int yes;
@@ -111,6 +126,7 @@ PyMethodDef mwpy_locals_functions[] = {
     {"local_site", local_site, METH_VARARGS, site_doc},
     {"end_function", end_function, METH_O, end_doc},
     {"find_function", find_function, METH_O, find_doc},
+    {"judge_function", judge_function, METH_VARARGS, judge_doc},
     {"record_locals", record_locals, METH_VARARGS, record_doc},
     {NULL, NULL, 0, NULL},
 };

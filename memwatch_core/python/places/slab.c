@@ -218,7 +218,7 @@ void mwpy_cell_write(mwpy_cells *cells, mwpy_cell_number number, mwpy_cell *now,
     if (why == MW_SHADOW_NOW) mwpy_announce(cells->flags & MW_TRACK_SQL);
     mw_write_shadow(slab->id, (uint64_t)index_of(number) * MWPY_CELL, now, before > after ? before : after, why);
     if (why == MW_SHADOW_NOW) mwpy_announced_quietly();
-    mwpy_act_later();
+    if (!cells->acts_itself) mwpy_act_later();
 }
 
 void mwpy_cell_empty(mwpy_cells *cells, mwpy_cell_number number) {

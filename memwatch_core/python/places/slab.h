@@ -44,6 +44,7 @@ typedef struct mwpy_cells {
     uint64_t renames; /* how often paths have become others */
     bool exhausted;   /* a cell was refused: said once */
     PyObject *judged; /* list of (program, handle): conditions of all cells; NULL: there are none */
+    bool acts_itself; /* whoever writes a cell acts on what has met a condition, by mwpy_act() */
     uint32_t *free;   /* cells given back */
     size_t free_n, free_most;
     mw_ending ending; /* why the watch ends, as far as it is known */
