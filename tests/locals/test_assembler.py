@@ -147,7 +147,8 @@ def test_jumps_grow_as_far_as_they_must(count: int) -> None:
 
 def handlers(count: int) -> CodeType:
     """A function of so many exception handlers, each with a comprehension."""
-    one = "    try:\n        a = n\n    except ValueError as e:\n        a = [k for k in (n,)]\n    finally:\n        b = n\n"
+    one = "    try:\n        a = n\n    except ValueError as e:\n        a = [k for k in (n,)]\n"
+    one += "    finally:\n        b = n\n"
     return compile("def f(n):\n" + one * count, "handlers.py", "exec")
 
 
