@@ -149,13 +149,15 @@ class _Constants:
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self.new: list[tuple[Any, ...]] = []
+        self._numbers: dict[tuple[Any, ...], int] = {}
+
+    @property
+    def new(self) -> list[tuple[Any, ...]]:
+        return list(self._numbers)
 
     def load(self, placeholder: tuple[Any, ...]) -> list[Op]:
-        plain = tuple(placeholder)
-        if plain not in self.new:
-            self.new.append(plain)
-        return [Op(_LOAD, self._count + self.new.index(plain))]
+        number = self._numbers.setdefault(tuple(placeholder), len(self._numbers))
+        return [Op(_LOAD, self._count + number)]
 
 
 def _announce(insertions: Insertions, constants: _Constants, binding: _Binding, owner: int) -> None:
@@ -199,6 +201,7 @@ def _owner(binding: _Binding, scope: _Scope) -> int | None:
 def _bindings(code: CodeType, found: Sequence[Instruction], scope: _Scope) -> list[_Binding]:
     """All that the code binds, in its order."""
     alone = comprehensions.stores(code, found)
+    positions = list(code.co_positions())
     bindings: list[_Binding] = []
     for index, one in enumerate(found):
         for half, (op, arg, _) in enumerate(halves(one)):
@@ -210,7 +213,7 @@ def _bindings(code: CodeType, found: Sequence[Instruction], scope: _Scope) -> li
             name = code.co_names[arg] if kind in ("name", "global") else scope.names[arg]
             if name.startswith(".") or (scope.is_class and name in _OF_CLASSES):
                 continue
-            if op in _DELETES and _ends_handler(code, found, index):
+            if op in _DELETES and _ends_handler(code, found, index, positions):
                 last = bindings.pop()  # None is stored, and deleted: the name holds the exception until then
                 bindings.append(last._replace(deletes=True))
             else:
@@ -234,7 +237,9 @@ def _adds_to(found: Sequence[Instruction], index: int, slot: int) -> bool:
     return names[0].startswith("LOAD_FAST") and found[index - 2].arg == slot
 
 
-def _ends_handler(code: CodeType, found: Sequence[Instruction], index: int) -> bool:
+def _ends_handler(
+    code: CodeType, found: Sequence[Instruction], index: int, positions: Sequence[tuple[int | None, ...]]
+) -> bool:
     """Whether a deletion is the last of ``None; STORE e; DELETE e``, with which ``except … as e`` ends."""
     if index < 2:
         return False
@@ -245,7 +250,6 @@ def _ends_handler(code: CodeType, found: Sequence[Instruction], index: int) -> b
         return False
     if none.op != _LOAD and none.arg != _NONE.arg:
         return False
-    positions = list(code.co_positions())
     return positions[none.at] == positions[store.at] == positions[delete.at]
 
 

@@ -37,7 +37,11 @@ def stores(code: CodeType, found: Sequence[Instruction]) -> set[tuple[int, int]]
     if not any(one.op == _CLEAR for one in found):
         return alone
     where = {one.at: index for index, one in enumerate(found)}
-    table = [(where[begin], where.get(end, len(found)), where[to], rest) for begin, end, to, rest in ranges(code)]
+    handlers: dict[int, tuple[int, int]] = {}
+    """Of an instruction: where its handler is, and what is kept of the stack there."""
+    for begin, end, to, rest in ranges(code):
+        for index in range(where[begin], where.get(end, len(found))):
+            handlers.setdefault(index, (where[to], rest))
     seen: set[int] = set()
     ways: list[tuple[int, Stack]] = [(0, ())]
     while ways:
@@ -45,9 +49,9 @@ def stores(code: CodeType, found: Sequence[Instruction]) -> set[tuple[int, int]]
         if index in seen or index >= len(found):
             continue
         seen.add(index)
-        for begin, end, to, rest in table:
-            if begin <= index < end:
-                ways.append((to, stack[: rest >> 1] + (None,) * (1 + (rest & 1))))
+        if index in handlers:
+            to, rest = handlers[index]
+            ways.append((to, stack[: rest >> 1] + (None,) * (1 + (rest & 1))))
         ways.extend(_next(index, found[index], stack, where, alone))
     return alone
 

@@ -6,6 +6,7 @@ import dis
 import marshal
 import os
 import sysconfig
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType
@@ -142,6 +143,26 @@ def test_jumps_grow_as_far_as_they_must(count: int) -> None:
     f.__code__ = insert(code, insertions, (), 0)
     assert f(7) == plain(7)
     assert list(f.__code__.co_lines())[-1][2] == list(code.co_lines())[-1][2]
+
+
+def handlers(count: int) -> CodeType:
+    """A function of so many exception handlers, each with a comprehension."""
+    one = "    try:\n        a = n\n    except ValueError as e:\n        a = [k for k in (n,)]\n"
+    one += "    finally:\n        b = n\n"
+    return compile("def f(n):\n" + one * count, "handlers.py", "exec")
+
+
+def test_the_time_for_a_long_function_grows_with_its_length() -> None:
+    """Sixteen times as many handlers took 256 times as long."""
+
+    def seconds(count: int) -> float:
+        code = handlers(count)
+        begin = time.process_time()
+        bindings.instrument(code, "m")
+        return time.process_time() - begin
+
+    seconds(10)
+    assert seconds(1600) < 80 * min(seconds(100) for _ in range(3))
 
 
 def test_many_constants_are_loaded() -> None:

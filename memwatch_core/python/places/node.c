@@ -695,6 +695,7 @@ bool mwpy_node_agrees(mwpy_node *node, PyObject *key, mwpy_cell_number number, P
 /* Tells what was changed unseen, or with the dict (MW_SHADOW_NOW); whether it was. */
 static bool check(mwpy_node *node, PyObject *key, mwpy_cell_number number, PyObject *held, mw_shadow why) {
     mwpy_cell found;
+    if (unlikely(node->step) && mwpy_route_is_slot(node, held)) held = NULL;
     if (likely(mwpy_node_agrees(node, key, number, held, &found, &why))) return false;
     if (why == MW_SHADOW_NOW) found.flags |= MWPY_CELL_REPLACED;
     write_cell(node, key, number, &found, why);

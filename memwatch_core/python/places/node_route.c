@@ -40,6 +40,10 @@ static PyObject **slot_of(const mwpy_node *node, size_t *i) {
     return NULL;
 }
 
+bool mwpy_route_is_slot(const mwpy_node *node, PyObject *value) {
+    return node->step && value && node->owner && PyType_Check(node->owner) && Py_IS_TYPE(value, &PyMemberDescr_Type);
+}
+
 /* What lies at a node's place now; NULL: nothing. Borrowed. */
 static PyObject *held(const mwpy_node *node) {
     size_t i;
@@ -47,7 +51,7 @@ static PyObject *held(const mwpy_node *node) {
     if (slot) return *slot;
     if (node->indexed) return mwpy_items_at(node);
     for (Py_ssize_t at = 0; node->dict && PyDict_Next(node->dict, &at, &key, &value);)
-        if (mwpy_key_is(key, node->place)) return value;
+        if (mwpy_key_is(key, node->place)) return mwpy_route_is_slot(node, value) ? NULL : value;
     return NULL;
 }
 
@@ -62,12 +66,6 @@ static void detach(mwpy_node *node, bool alive) {
     if (layout) mwpy_layout_give_back(layout);
 }
 
-/* What a class has under a slot's name is how its instances have one: none of its own. */
-static bool is_slot_of_instances(const mwpy_node *node) {
-    PyObject *value = PyType_Check(node->owner) ? held(node) : NULL;
-    return value && Py_IS_TYPE(value, &PyMemberDescr_Type);
-}
-
 /* An attribute: of its slot, or of its dict. */
 static int attach_attribute(mwpy_node *node, PyObject *object) {
     const char *why;
@@ -80,11 +78,7 @@ static int attach_attribute(mwpy_node *node, PyObject *object) {
     if (slot_of(node, &i)) return 0;
     PyObject *dict = mwpy_dict_of(object);
     Py_XDECREF(dict); /* the object has it */
-    node->dict = dict;
-    if (dict && is_slot_of_instances(node)) {
-        node->dict = NULL;
-        return 0;
-    }
+    node->dict = dict; /* of a class whose instances have a slot as well: it says when the class is gone */
     return !dict || mwpy_table_put(dict, node) || mwpy_dict_watch(dict) ? -1 : 0;
 }
 

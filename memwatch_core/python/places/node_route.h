@@ -31,6 +31,8 @@ void mwpy_node_leads_to(mwpy_node *node, PyObject *now, mw_shadow why);
 bool mwpy_node_leads_on(mwpy_node *node, mw_shadow why);
 /* The object of a route's node is gone, which isn't the end of the watch. alive: its dict is still there. */
 void mwpy_node_strays(mwpy_node *node, bool alive);
+/* Whether it is what a class has under the name of a slot: how its instances have one, and none of its own. */
+bool mwpy_route_is_slot(const mwpy_node *node, PyObject *value);
 /* Whether a route has ever led to something. */
 bool mwpy_route_led(const struct mwpy_route *route);
 /* Its watch ends. */
