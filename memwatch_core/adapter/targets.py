@@ -169,6 +169,8 @@ def conclude() -> None:
 def begins(name: str, module: object, spec: object = None) -> None:
     """A module is there, and its body hasn't run yet. ``name`` is the one that it is imported by."""
     for one in _aims:
+        if is_pattern(one.target.module) and not _may_be_meant(name, module):
+            continue
         if matches(one.target.module, name):
             _take(one, name, module)
     if _tracked is not None:
@@ -222,10 +224,17 @@ def _modules(pattern: str) -> Iterator[tuple[str, object]]:
     """The imported modules of a name, each once; ``__main__`` also by the stem of its file."""
     seen = set()
     for name, module in [*sys.modules.items()]:
+        if is_pattern(pattern) and not _may_be_meant(name, module):
+            continue
         for each in _names(name, module):
             if matches(pattern, each) and id(module) not in seen:
                 seen.add(id(module))
                 yield each, module
+
+
+def _may_be_meant(name: str, module: object) -> bool:
+    """By a pattern: neither what is no module nor a module of ours is."""
+    return aimed.is_module(module) and name.partition(".")[0] != "memwatch_core"
 
 
 def _names(name: str, module: object) -> Iterator[str]:

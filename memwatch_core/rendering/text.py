@@ -369,8 +369,8 @@ class Lines:
         elif isinstance(record, Unfollowed):
             if record.count == 1:  # what comes later is counted
                 what = both_ends(named(self._name(self._labels.of(record)), clean(record.name)), self._room)
-                isnt = "was not met" if record.why == "unmet" else "is not followed"
-                yield from self._sentence(record.time_ns, "life", f"{what} {isnt}: {reason(record)}")
+                which = "was not met" if record.why == "unmet" else "is not followed"
+                yield from self._sentence(record.time_ns, "life", f"{what} {which}: {reason(record)}")
         elif isinstance(record, Lost):
             stores = "1 store" if record.count == 1 else f"{record.count:,} stores"
             whose = f" of {self._short_name(record.variable)}" if record.variable else ""

@@ -171,3 +171,16 @@ def test_code_that_was_kept_is_used_and_is_nobody_elses(orders: Path) -> None:
     kept.chmod(0o600)
     source.write_text("STATE = 1 # longer\n")
     assert kept_code.read(str(source), "shelf") is None, "the source is another one"
+
+
+def test_a_pattern_for_modules_means_no_module_of_ours_and_nothing_else_that_is_imported(
+    memwatch: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "program.py").write_text(
+        "import sys, typing\nsys.modules['odd'] = object()\nimport odd, late\nDEBUG = 1\n"
+    )
+    (tmp_path / "late.py").write_text("DEBUG = 2\n")
+    done = memwatch("run", "-q", "--watch", "*:DEBUG", "program.py")
+    assert (done.returncode, "is not watched" in done.stderr) == (0, False), done.stderr
+    assert {"__main__:DEBUG", "late:DEBUG"} <= {line.partition(" ")[0] for line in events(done.stderr)}
+    assert "memwatch_core" not in done.stderr

@@ -41,7 +41,8 @@ static PyObject **slot_of(const mwpy_node *node, size_t *i) {
 }
 
 bool mwpy_route_is_slot(const mwpy_node *node, PyObject *value) {
-    return node->step && value && node->owner && PyType_Check(node->owner) && Py_IS_TYPE(value, &PyMemberDescr_Type);
+    if (!node->step || !value || !Py_IS_TYPE(value, &PyMemberDescr_Type)) return false;
+    return (PyObject *)PyDescr_TYPE(value) == node->owner; /* which may be gone, and its dict still there */
 }
 
 /* What lies at a node's place now; NULL: nothing. Borrowed. */
@@ -77,7 +78,7 @@ static int attach_attribute(mwpy_node *node, PyObject *object) {
     if (mwpy_slots_open(node) && mwpy_has_slots(object)) return -1;
     if (slot_of(node, &i)) return 0;
     PyObject *dict = mwpy_dict_of(object);
-    Py_XDECREF(dict); /* the object has it */
+    Py_XDECREF(dict);  /* the object has it */
     node->dict = dict; /* of a class whose instances have a slot as well: it says when the class is gone */
     return !dict || mwpy_table_put(dict, node) || mwpy_dict_watch(dict) ? -1 : 0;
 }
