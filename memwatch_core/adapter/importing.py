@@ -32,7 +32,9 @@ _CALL = "_call_with_frames_removed"
 _PYTEST = "_pytest.assertion.rewrite"
 """Executes tests by itself: its own ``exec`` is ours meanwhile."""
 _listeners: tuple[Listener, ...] = ()
+_leads = False
 _plain: Any = None
+"""importlib's own, also when ours has left its place: a thread that imports may still be in ours."""
 
 
 def listen(listener: Listener) -> None:
@@ -47,23 +49,23 @@ def listen(listener: Listener) -> None:
 
 def leave(listener: Listener) -> None:
     """Undoes :func:`listen`. When nobody listens any more, importlib is as it was."""
-    global _listeners, _plain
+    global _listeners, _leads
     with turn():
         _listeners = tuple(one for one in _listeners if one != listener)
-        if not _listeners and _plain is not None and vars(bootstrap).get(_STEP) is _step:
+        if not _listeners and _leads and vars(bootstrap).get(_STEP) is _step:
             setattr(bootstrap, _STEP, _plain)
-            _plain = None
+            _leads = False
 
 
 def _install() -> None:
-    global _plain
-    if _plain is not None:
+    global _leads, _plain
+    if _leads:
         return
     plain = vars(bootstrap).get(_STEP)
     if not isinstance(plain, FunctionType):
         version = ".".join(map(str, sys.version_info[:3]))
         raise SessionError(f"modules can't be watched from their beginning: Python {version} makes them in another way")
-    _plain = plain
+    _plain, _leads = plain, True
     setattr(bootstrap, _STEP, _step)
 
 
@@ -109,8 +111,9 @@ def _lead_pytest(name: str, module: ModuleType, spec: Any) -> None:
 
 
 def _call_with_frames_removed(f: Any, *args: Any, **kwds: Any) -> Any:
-    if f is exec and _executor is not None:
-        f = _executor
+    executor = _executor
+    if f is exec and executor is not None:
+        f = executor
     return f(*args, **kwds)
 
 
