@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 from ..errors import WatchError
 from ..native import core, proxy
 from ..records import NAME_MAX, Layout, Serializer
-from . import breaks, join, locals, places, process
+from . import breaks, join, places, process
 from .names import UNNAMED, infer_name, quoted
 from .structs import fields_of
 from .threads import name_here
@@ -211,7 +211,8 @@ def variable(watched: object) -> Variable:
     from ..records import Site, Variable
 
     found = proxy.find_places(watched)
-    of_locals = locals.find(watched) if found is None else None
+    locals = sys.modules.get(f"{__package__}.locals")  # which reads code: only where names of functions are watched
+    of_locals = locals.find(watched) if locals is not None and found is None else None
     if of_locals is not None:
         number, size, info = of_locals
     else:

@@ -34,11 +34,17 @@ def completed(line: str, folder: Path) -> list[str]:
     return done.stdout.split("\n")[:-1]
 
 
+NAMES = [
+    *("run", "attach", "log", "blame", "history", "at", "diff", "dap", "strip"),
+    *("plugins", "config", "doctor"),
+]
+
+
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
         ("memwatch ru", ["run"]),
-        ("memwatch ", ["run", "log", "blame", "history", "at", "diff", "strip", "plugins", "config", "doctor"]),
+        ("memwatch ", NAMES),
         ("memwatch run --track-s", ["--track-sql"]),
         ("memwatch run --sink js", ["jsonl"]),
         ("memwatch run --tracker r", ["readonly"]),

@@ -87,10 +87,10 @@ def test_stores_to_a_bytearray_are_counted_as_its_bytes(size: int, tmp_path: Pat
     ]
     lines = [json.loads(line) for line in encode(events).splitlines()]
     assert [line["part"] for line in lines] == [
-        {"name": "[0:1]", "old": "00", "new": "01"},
-        {"name": f"[{size - 1}:{size}]", "old": "00", "new": "02"},
-        {"name": f"[{middle}:{middle + 4}]", "old": "00000000", "new": "61626364"},
-        {"name": f"[{third}:{third + 1}]", "old": "00", "new": "03"},
+        {"name": "[0:1]", "old": "00", "new": "01", "activation": None},
+        {"name": f"[{size - 1}:{size}]", "old": "00", "new": "02", "activation": None},
+        {"name": f"[{middle}:{middle + 4}]", "old": "00000000", "new": "61626364", "activation": None},
+        {"name": f"[{third}:{third + 1}]", "old": "00", "new": "03", "activation": None},
     ]
     for text, found in (
         ("x", [1, 2, 3, 4]),

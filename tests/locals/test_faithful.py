@@ -13,7 +13,7 @@ from typing import Any
 
 import corpus
 import pytest
-from recorded import journal
+from told_of_locals import journal
 
 from memwatch_core import watch_locals
 from memwatch_core.adapter import locals as watching

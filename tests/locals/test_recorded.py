@@ -6,6 +6,7 @@ import asyncio
 import functools
 import os
 import re
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import corpus
 import pytest
 from oracle import Change, Source, Values
-from recorded import Told, journal, records, text, told
+from told_of_locals import Told, journal, records, text, told
 
 from memwatch_core import unwatch_locals, watch_locals
 from memwatch_core.adapter import locals as watching
@@ -409,14 +410,21 @@ def test_a_forked_child_tells_in_its_own_journal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pattern", ["password", "*.password", "*login*"])
 def test_a_secret_is_told_by_its_hash(tmp_path: Path, pattern: str) -> None:
-    @watch_locals
-    def login(password: str) -> str:
-        again = 1
-        password = password + "!"
-        return password * again
+    """In a process of its own: from the first secret on, what others hold is recorded with less detail."""
+    (tmp_path / "program.py").write_text(f"""
+from memwatch_core import session, watch_locals
 
-    with journal(tmp_path, privacy={"variables": [pattern]}) as file:
-        login("sesame-street")
+@watch_locals
+def login(password):
+    again = 1
+    password = password + "!"
+    return password * again
+
+with session(sinks=[], privacy={{"variables": [{pattern!r}]}}):
+    login("sesame-street")
+""")
+    subprocess.run([sys.executable, "program.py"], cwd=tmp_path, check=True, timeout=60)
+    (file,) = tmp_path.glob(".memwatch/*/*.mwj")
     assert b"sesame" not in file.read_bytes()
     values = [each.new for each in told(file) if each.name.endswith("password")]
     assert len(values) == 2

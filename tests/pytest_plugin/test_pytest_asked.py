@@ -6,8 +6,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from inner_runs import Ran, run, write
 from pytest_memwatch.writers import parse
-from suites import Ran, run, write
 
 from memwatch_core.records import Event, Site
 

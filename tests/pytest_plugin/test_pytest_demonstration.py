@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from suites import run, write
+from inner_runs import run, write
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "polluted"

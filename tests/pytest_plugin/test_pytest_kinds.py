@@ -7,7 +7,7 @@ import textwrap
 from dataclasses import dataclass
 
 import pytest
-from suites import Ran, run, write
+from inner_runs import Ran, run, write
 
 APP = """
 import collections, dataclasses, datetime, decimal, enum

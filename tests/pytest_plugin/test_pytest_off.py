@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from suites import Ran, run, write
+from inner_runs import Ran, run, write
 
 APP = "STATE = {}\n"
 SUITE = """

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from suites import Ran, run, write
+from inner_runs import Ran, run, write
 
 APP = "STATE = {}\n"
 SCOPES = ("function", "class", "module", "package", "session")

@@ -9,8 +9,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from inner_runs import Ran, run, write
 from own_suites.sources import SourceMissing, tools
-from suites import Ran, run, write
 
 APP = '''
 STATE = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import shlex
+import sys
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -15,6 +16,7 @@ from memwatch_core import config
 from memwatch_core.errors import MemWatchError
 from memwatch_core.records import Event, Lost
 from memwatch_core.running.recording import Recording
+from memwatch_plugins.printed import write
 
 from .places import Place, mentioned, open_place
 from .tables import tables, where_in
@@ -82,7 +84,7 @@ class Magics(IPythonMagics):  # type: ignore[misc]
             return
         wanted = _targets(line)
         if not wanted:
-            print("watched:", ", ".join(self._places) if self._places else "nothing")
+            write(sys.stdout, f"watched: {', '.join(self._places) if self._places else 'nothing'}\n")
         for text in wanted:
             if text not in self._places:
                 self._places[text] = self._open(text)
