@@ -3,6 +3,7 @@ tried (``matrix``), at its end."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,10 @@ import servers
 from matrix import pytest_runtest_protocol, pytest_terminal_summary
 
 __all__ = ["pytest_runtest_protocol", "pytest_terminal_summary"]
+
+# pytest writes its summary another way where one of these is set, so the pytests that tests start would as well.
+for of_a_build_server in ("CI", "BUILD_NUMBER"):
+    os.environ.pop(of_a_build_server, None)
 
 
 @pytest.fixture(scope="session")
