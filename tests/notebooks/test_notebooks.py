@@ -197,6 +197,17 @@ def test_what_cannot_be_watched_is_said_and_the_cell_is_not_run(line: str, said:
     assert kernel.run("1 + 1")[0].endswith("2\n")
 
 
+def test_what_lies_below_a_property_is_refused_and_the_property_is_not_called(kernel: Kernel) -> None:
+    kernel.run(
+        "class Order:\n    __slots__ = ('lines',)\n    asked = 0\n    @property\n    def total(self):\n"
+        "        Order.asked += 1\n        return self.lines\norder = Order()\norder.lines = {'qty': 1}"
+    )
+    shown, reply = kernel.run("%watch order.total['qty']")
+    assert "total is computed by a property" in shown or "total is computed by a property" in str(reply)
+    assert rows(kernel.run("%%watch order.lines['qty']\norder.lines['qty'] = 2")[0])[0][1:3] == ["1", "2"]
+    assert kernel.run("Order.asked")[0].endswith("0\n")
+
+
 def test_values_are_escaped(kernel: Kernel) -> None:
     shown, _ = kernel.run("%%watch x\nx = '\\x1b[31m<b>'")
     assert "\x1b" not in shown.partition("MemWatch")[2]

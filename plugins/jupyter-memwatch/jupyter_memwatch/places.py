@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from contextlib import suppress
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any, NamedTuple
 
 from memwatch_core.errors import ConfigError, WatchError
@@ -51,8 +51,12 @@ def _below(owner: Any, key: Any, attribute: bool, text: str) -> Any:
     missing = object()
     if attribute:
         found = inspect.getattr_static(owner, key, missing)
-        if hasattr(type(found), "__get__"):  # a slot
-            found = getattr(owner, key, missing)
+        if isinstance(found, MemberDescriptorType):  # a slot
+            with suppress(AttributeError):
+                return found.__get__(owner)
+            found = missing
+        elif hasattr(type(found), "__set__"):
+            raise WatchError(f"{text}: {key} is computed by a {type(found).__name__}; what lies below it isn't watched")
     else:
         try:
             found = owner[key] if type(owner) in (dict, list, tuple) else missing
