@@ -318,6 +318,10 @@ typedef struct mw_origin {
 typedef void (*mw_origin_provider)(const void *ucontext, mw_origin *origin);
 void mw_set_origin_provider(mw_origin_provider provider);
 
+/* As mw_write_shadow, MW_SHADOW_NOW, by an adapter that has found out where the write comes from: no provider is asked.
+ */
+int mw_write_shadow_from(mw_variable_id id, uint64_t offset, const void *bytes, size_t length, const mw_origin *origin);
+
 /* The id of a place in source code (UTF-8, not terminated; line 0 if unknown). The same place gives the same id. 0 when
  * the table or the journal is full. Async-signal-safe, lock-free for a place that is known. Cost: one hash of the
  * names, so keep the id. */

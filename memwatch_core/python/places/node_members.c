@@ -74,7 +74,7 @@ static void write_cell(mwpy_node *node, PyObject *key, mwpy_cell_number number, 
         if (!mwpy_cell_is_told(cells, number)) mwpy_node_tell(node, number, text, n);
         if (judged) mwpy_node_says_path(node, text, n);
     }
-    mwpy_cell_write(cells, number, now, why);
+    mwpy_cell_write(cells, number, now, why, 0);
     if (judged) mw_set_subject(NULL, 0);
 }
 
