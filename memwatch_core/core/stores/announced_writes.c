@@ -36,18 +36,37 @@ static __attribute__((noinline)) struct store store_of(uint32_t id, const struct
     };
 }
 
+static __attribute__((noinline)) void judge(uint32_t id, const struct variable *v, uint64_t offset,
+                                            const uint8_t *before, const uint8_t *bytes, uint32_t length,
+                                            const mw_origin *origin, unsigned how) {
+    struct judged j;
+    j.variable = id;
+    j.tid = thread_id();
+    j.site = origin->site;
+    j.stack = origin->stack;
+    j.context = v->flags & MW_TRACK_SQL ? origin->context : 0;
+    j.how = how;
+    j.before = before;
+    j.after = bytes;
+    j.announced = true;
+    conditions_judge(&j, (uint32_t)offset, length);
+}
+
 /* Records what is announced, under the page's lock. */
 static inline int record(uint32_t id, struct variable *v, uint64_t offset, const uint8_t *before, const uint8_t *bytes,
                          uint32_t length, const mw_origin *origin, unsigned how, bool refusable) {
     uint32_t tid = v->flags & MW_TRACK_THREADS ? thread_id() : 0;
     uint32_t context = v->flags & MW_TRACK_SQL ? origin->context : 0;
     unsigned flags = (how == MWJ_FOUND ? MWJ_INEXACT : 0) | (origin->inexact ? MWJ_SITE_INEXACT : 0);
-    if (likely(!(v->flags & (MW_MASKS | MW_JUDGED))) &&
-        likely(journal_brief(id, tid, context, (uint32_t)offset, before, bytes, length, origin, how, flags)))
-        return MW_OK;
-    struct store store = store_of(id, v, offset, length, origin, how);
-    store.refusable = refusable;
-    return conditions_store(v, &store, before, bytes);
+    int error = MW_OK;
+    if (unlikely(v->flags & MW_MASKS) ||
+        unlikely(!journal_brief(id, tid, context, (uint32_t)offset, before, bytes, length, origin, how, flags))) {
+        struct store store = store_of(id, v, offset, length, origin, how);
+        store.refusable = refusable;
+        error = journal_store(&store, before, bytes);
+    }
+    if (unlikely(v->flags & MW_JUDGED) && !error) judge(id, v, offset, before, bytes, length, origin, how);
+    return error;
 }
 
 /* Most writes are these; false: this one is another, or somebody is at the page, and nothing was done. */
@@ -104,7 +123,8 @@ static __attribute__((noinline)) int announce_any(uint32_t id, struct variable *
         struct store store = store_of(id, v, offset, length, origin, how);
         store.refusable = refusable;
         if (nested[0] || nested[1]) store.flags |= MWJ_INEXACT;
-        error = conditions_store(v, &store, target, bytes);
+        error = journal_store(&store, target, bytes);
+        if (unlikely(v->flags & MW_JUDGED) && !error) judge(id, v, offset, target, bytes, length, origin, how);
     }
     if (likely(!error)) {
         MW_STEP("publish", 0);

@@ -132,9 +132,21 @@ static size_t called(const mwpy_function *f, const mwpy_local *local, char out[C
     return at + path_of(local, out + at);
 }
 
-static void says_path(const mwpy_function *f, const mwpy_local *local) {
-    static char path[CALLED]; /* until the write is done */
-    mw_set_subject(path, called(f, local, path));
+static struct {
+    const mwpy_function *function;
+    const mwpy_local *local;
+} subject; /* of what is announced */
+
+static const char *subject_path(size_t *length) {
+    static char path[CALLED];
+    *length = called(subject.function, subject.local, path);
+    return path;
+}
+
+static void is_subject(const mwpy_function *f, const mwpy_local *local) {
+    subject.function = f;
+    subject.local = local;
+    mw_set_subject_by(subject_path, mwpy_cell_path(&f->cells, local->number));
 }
 
 /* Whether a pattern names it: by itself, or behind its function. */
@@ -151,7 +163,7 @@ static bool is_secret(mwpy_function *f, mwpy_local *local) {
 
 /* begins: in this activation, the name held nothing until then. */
 static inline void write_local(mwpy_function *f, mwpy_local *local, uint32_t activation, PyObject *value, mw_shadow why,
-                        bool begins) {
+                               bool begins) {
     mwpy_cell cell;
     if (value && likely(mwpy_is_small(value)))
         mwpy_cell_say_number(&cell, mwpy_small(value));
@@ -166,7 +178,7 @@ static inline void write_local(mwpy_function *f, mwpy_local *local, uint32_t act
         mwpy_cell_tell(&f->cells, local->number, path, path_of(local, path));
     }
     bool judged = unlikely(f->cells.judged != NULL) && why != MW_SHADOW_SILENT;
-    if (judged) says_path(f, local);
+    if (judged) is_subject(f, local);
     mwpy_cell_write(&f->cells, local->number, &cell, why, activation);
     if (judged) mw_set_subject(NULL, 0);
     local->activation = activation;

@@ -167,14 +167,16 @@ uint64_t *mwpy_cell_judged(const mwpy_cells *cells, mwpy_cell_number number) {
     return &mwpy_slab_of(cells, number)->told[mwpy_index_of(number)].judged;
 }
 
+static uint64_t paths; /* told so far, of all watches */
+
 void mwpy_cell_tell(mwpy_cells *cells, mwpy_cell_number number, const char *path, size_t n) {
     const mwpy_slab_of_cells *slab = mwpy_slab_of(cells, number);
     uint32_t index = mwpy_index_of(number);
     uint64_t stamp =
         mw_journal_stamp(); /* before: a journal that goes on to its next part meanwhile has it told again */
     if (!mw_place_record(slab->id, (uint64_t)index * MWPY_CELL, path, n))
-        slab->told[index] =
-            (struct mwpy_told){.stamp = stamp, .renames = cells->renames, .judged = slab->told[index].judged};
+        slab->told[index] = (struct mwpy_told){
+            .stamp = stamp, .path = ++paths, .renames = cells->renames, .judged = slab->told[index].judged};
 }
 
 static uint64_t digest(const char *bytes, size_t n) {

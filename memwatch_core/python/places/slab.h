@@ -31,6 +31,7 @@ typedef struct mwpy_slab_of_cells {
     uint32_t used; /* cells handed out so far */
     struct mwpy_told {
         uint64_t stamp;   /* mw_journal_stamp() when its path was recorded; 0: never */
+        uint64_t path;    /* which one, as mw_set_subject_by() has it */
         uint64_t renames; /* of the watch, at that time */
         uint64_t turn;    /* of mwpy_aliases, when its other names were looked at */
         uint64_t aliases; /* stands for those that were recorded; 0: none */
@@ -103,6 +104,10 @@ bool mwpy_cell_is_told(const mwpy_cells *cells, mwpy_cell_number number);
 static inline bool mwpy_cell_has_path(const mwpy_cells *cells, mwpy_cell_number number) {
     const struct mwpy_told *told = &mwpy_slab_of(cells, number)->told[mwpy_index_of(number)];
     return told->stamp == mw_journal_stamp() && told->renames == cells->renames;
+}
+/* Which path the journal knows, for mw_set_subject_by(). */
+static inline uint64_t mwpy_cell_path(const mwpy_cells *cells, mwpy_cell_number number) {
+    return mwpy_cell_has_path(cells, number) ? mwpy_slab_of(cells, number)->told[mwpy_index_of(number)].path : 0;
 }
 /* It is given to another place, whose path must be told. */
 void mwpy_cell_untell(mwpy_cells *cells, mwpy_cell_number number);
