@@ -236,9 +236,10 @@ uint64_t mw_journal_stamp(void);
 /* ---- conditions -------------------------------------------------------------------------------------------------- */
 
 /* Has every event of a variable judged, at the moment of the store and in the thread that makes it, by a program of
- * bytes: docs/architecture.md says how it is written. unit: 0, or the size of the cells that the variable consists of.
- * handle: what the adapter is told when it is met. A variable may have several; those of a forked child's are its
- * parent's. They end with the watch. Errors: NO_VARIABLE, FLAGS (it isn't such a program), NO_MEMORY. */
+ * bytes: docs/architecture.md says how it is written. unit: 0, or the size of the cells that the variable consists of,
+ * a power of two. handle: what the adapter is told when it is met. A variable may have several; those of a forked
+ * child's are its parent's. They end with the watch. Errors: NO_VARIABLE, FLAGS (it isn't such a program), NO_MEMORY.
+ */
 #define MW_CONDITION_MAX 4096u
 int mw_set_condition(mw_variable_id id, const void *program, size_t length, uint32_t unit, uint32_t handle);
 /* Ends those of a variable with this handle. Errors: NO_VARIABLE. */
@@ -272,6 +273,11 @@ void mw_set_hit_hooks(mw_hit_hook met, mw_hits_hook settled);
 /* The path of what this thread announces next, behind the variable's name, for conditions that ask for it: valid until
  * it is set to NULL. */
 void mw_set_subject(const char *path, size_t length);
+/* The same; the path is asked for when it is wanted, in the midst of the write: the hook takes none of the core's
+ * locks, and what it returns is valid as long. number: which path it is, another one for each, so that what was judged
+ * of it is known the next time; 0: not known. NULL: until then. */
+typedef const char *(*mw_path_hook)(size_t *length);
+void mw_set_subject_by(mw_path_hook path, uint64_t number);
 /* What a statement is that a context stands for: for conditions. Only the last few are kept. */
 void mw_context_says(uint32_t context, const char *text, size_t length);
 
@@ -317,6 +323,10 @@ typedef struct mw_origin {
  * provider must be async-signal-safe: no malloc, no lock, no interpreter lock. */
 typedef void (*mw_origin_provider)(const void *ucontext, mw_origin *origin);
 void mw_set_origin_provider(mw_origin_provider provider);
+
+/* As mw_write_shadow, MW_SHADOW_NOW, by an adapter that has found out where the write comes from: no provider is asked.
+ */
+int mw_write_shadow_from(mw_variable_id id, uint64_t offset, const void *bytes, size_t length, const mw_origin *origin);
 
 /* The id of a place in source code (UTF-8, not terminated; line 0 if unknown). The same place gives the same id. 0 when
  * the table or the journal is full. Async-signal-safe, lock-free for a place that is known. Cost: one hash of the

@@ -80,10 +80,30 @@ struct mw_core {
 };
 extern MW_HIDDEN struct mw_core mw;
 
+/* ns since 1970. */
+MW_SIGNAL_SAFE static inline uint64_t clock_now(void) {
+    const struct clock *k = &mw.clock;
+    uint32_t version = atomic_load_explicit(&k->version, memory_order_acquire);
+    uint64_t elapsed = clock_ticks() - k->at, ns = k->ns, rate = k->rate;
+    atomic_thread_fence(memory_order_acquire);
+    if (likely(rate && elapsed < TICKS_TRUSTED && !(version & 1) &&
+               atomic_load_explicit(&k->version, memory_order_relaxed) == version))
+        return ns + (elapsed * rate >> 32);
+    return clock_sample(version);
+}
+/* NULL: no variable with this id is watched. */
+MW_SIGNAL_SAFE static inline struct variable *registry_find(mw_variable_id id) {
+    return id && id <= mw.registry.last && mw.registry.variables[id].live ? &mw.registry.variables[id] : NULL;
+}
 static inline uint8_t *arena_writable(uint32_t page) {
     return (uint8_t *)(mw.arena.watched + mw.arena.distance + ((uint64_t)page << PAGE_SHIFT));
 }
 MW_SIGNAL_SAFE static inline bool in_arena(uintptr_t address) { return address - mw.arena.watched < mw.arena.reserved; }
+/* The lock of a page that may have been written to. */
+MW_SIGNAL_SAFE static inline void page_release(uint32_t page) {
+    if (unlikely(atomic_load_explicit(&mw.fork_copy.prepared, memory_order_relaxed))) fork_copy_follow(page);
+    lock_release(&mw.arena.pages[page].lock);
+}
 static inline enum page_state page_state_of(uint32_t page) { return (enum page_state)mw.arena.pages[page].state; }
 MW_SIGNAL_SAFE static inline bool descriptor_any(enum descriptor_kind kind) {
     return atomic_load(&mw.descriptors.own[kind].number) >= 0;

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 from oracle import Change, Source, Values
 from told_of_locals import Told, journal, records, text, told
 
-from memwatch_core import unwatch_locals, watch_locals
+from memwatch_core import unwatch_locals, watch, watch_locals
 from memwatch_core.adapter import locals as watching
 from memwatch_core.adapter.watch import variable
 from memwatch_core.errors import WatchError
@@ -438,3 +439,29 @@ def test_functions_that_never_run_take_no_variable(tmp_path: Path) -> None:
         exec(watching.bind(watching.instrument(compile(text, "many.py", "exec"), "many")), space)
         space["f7"](1)
     assert [each.variable.name for each in records(file) if isinstance(each, Watched)] == ["many:f7()"]
+
+
+def test_what_an_addition_stores_elsewhere_belongs_to_no_call(tmp_path: Path) -> None:
+    """Between the look at `x` and its store, code of the program's runs: in the call of another generator than the one
+    that has bound `x` last."""
+    counts = {"k": 0}
+
+    class Counted:
+        def __iadd__(self, _: int) -> Counted:
+            counts["k"] += 1
+            return Counted()
+
+    def generator() -> Iterator[None]:
+        x = Counted()
+        yield
+        x += 1
+        yield
+
+    watch_locals(generator)
+    with journal(tmp_path) as file:
+        watch(counts, name="counts")
+        for turns in zip(generator(), generator(), strict=True):
+            assert turns == (None, None)
+    keys = [each for each in records(file) if isinstance(each, Event) and each.variable == "counts"]
+    assert [each.part and (each.part.name, each.part.activation) for each in keys] == [('["k"]', None)] * 2
+    assert {each.activation for each in told(file) if each.name.startswith("generator") or "x" in each.name} >= {1, 2}

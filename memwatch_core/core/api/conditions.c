@@ -8,6 +8,7 @@
 #include "journal/conditions.h"
 #include "journal/predicate.h"
 #include "journal/registry.h"
+#include "journal/remembered.h"
 #include "memory/arena.h"
 #include "memory/fork_copy.h"
 #include "memwatch.h"
@@ -40,13 +41,24 @@ static int set(mw_variable_id id, struct variable_condition *made) {
     return MW_OK;
 }
 
+static struct variable_condition *make(const void *program, size_t length, uint32_t unit, uint32_t handle) {
+    uint8_t code[REMEMBERING_MAX];
+    unsigned parts;
+    size_t n = remembering(program, length, code, &parts);
+    size_t rows = (sizeof(struct variable_condition) + n + 7) & ~(size_t)7;
+    struct variable_condition *made = calloc(1, rows + parts * sizeof *made->remembered);
+    if (!made) return NULL;
+    *made = (struct variable_condition){.handle = handle, .unit = unit, .length = (uint32_t)n};
+    made->remembered = (struct remembered *)((uint8_t *)made + rows);
+    memcpy(made->program, code, n);
+    return made;
+}
+
 int mw_set_condition(mw_variable_id id, const void *program, size_t length, uint32_t unit, uint32_t handle) {
     if (!mw.started || !process_is_whole()) return MW_ERR_NO_VARIABLE;
-    if (!predicate_is_valid(program, length)) return MW_ERR_FLAGS;
-    struct variable_condition *made = malloc(sizeof *made + length);
+    if (!predicate_is_valid(program, length) || unit & (unit - 1)) return MW_ERR_FLAGS;
+    struct variable_condition *made = make(program, length, unit, handle);
     if (!made) return MW_ERR_NO_MEMORY;
-    *made = (struct variable_condition){.handle = handle, .unit = unit, .length = (uint32_t)length};
-    memcpy(made->program, program, length);
     bool taken = core_take();
     int error = set(id, made);
     core_release(taken);

@@ -8,18 +8,11 @@
 #include "state.h"
 
 #define TICKS_MEASURED (1u << 19) /* long enough to tell the counter's rate from */
-#define TICKS_TRUSTED (1u << 21)  /* well under 1 ms: further than this we don't extrapolate */
 
 MW_SIGNAL_SAFE static uint64_t time_of_day(void) {
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t); /* signal-safety(7) lists it; the vDSO serves it without a system call */
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-MW_SIGNAL_SAFE static inline uint64_t ticks(void) {
-    uint32_t low, high;
-    __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
-    return (uint64_t)high << 32 | low;
 }
 
 void clock_open(void) {
@@ -28,9 +21,9 @@ void clock_open(void) {
 }
 
 /* Takes a new sample; whoever finds another thread at it asks the kernel and goes on. */
-MW_SIGNAL_SAFE static __attribute__((noinline)) uint64_t sample(uint32_t version) {
+MW_SIGNAL_SAFE uint64_t clock_sample(uint32_t version) {
     struct clock *k = &mw.clock;
-    uint64_t ns = time_of_day(), at = ticks();
+    uint64_t ns = time_of_day(), at = clock_ticks();
     if (!k->usable || version & 1 || !atomic_compare_exchange_strong(&k->version, &version, version + 1)) return ns;
     uint64_t elapsed = at - k->at, rate = k->rate;
     if (!k->at || elapsed >= TICKS_MEASURED) {
@@ -45,15 +38,4 @@ MW_SIGNAL_SAFE static __attribute__((noinline)) uint64_t sample(uint32_t version
     }
     atomic_store_explicit(&k->version, version + 2, memory_order_release);
     return ns;
-}
-
-MW_SIGNAL_SAFE uint64_t clock_now(void) {
-    struct clock *k = &mw.clock;
-    uint32_t version = atomic_load_explicit(&k->version, memory_order_acquire);
-    uint64_t elapsed = ticks() - k->at, ns = k->ns, rate = k->rate;
-    atomic_thread_fence(memory_order_acquire);
-    if (likely(rate && elapsed < TICKS_TRUSTED && !(version & 1) &&
-               atomic_load_explicit(&k->version, memory_order_relaxed) == version))
-        return ns + (elapsed * rate >> 32);
-    return sample(version);
 }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <signal.h>
 #include <sys/syscall.h>
+#include "memwatch.h"
 #include "base/compiler.h"
 #include "base/syscalls.h"
 
@@ -26,6 +27,8 @@ struct thread {
     uintptr_t fault;     /* where a store that also goes to other memory would have faulted; 0: nowhere */
     uintptr_t guarded, guarded_end; /* what the last store has written to guarded pages; 0: nothing */
     const char *subject;            /* of what is being announced: its path, for conditions. NULL: not known */
+    mw_path_hook subject_path;      /* who knows it then; NULL: nobody */
+    uint64_t subject_number;
     uint32_t subject_length;
     uint32_t hits; /* conditions that a write has met, and that its adapter wasn't told to act on yet */
 };

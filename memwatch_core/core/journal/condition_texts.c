@@ -38,6 +38,7 @@ MW_SIGNAL_SAFE void condition_names_thread(uint32_t tid, const char *name, size_
     t->length = (uint32_t)characters_within(name, length, sizeof t->name);
     memcpy(t->name, name, t->length);
     atomic_store_explicit(&t->sequence, seen + 2, memory_order_release);
+    atomic_fetch_add(&mw.condition_texts.named, 1);
 }
 
 /* The name that the kernel knows, of a thread that has no other. */
@@ -48,7 +49,7 @@ MW_SIGNAL_SAFE static struct value name_of_this(char room[THREAD_ROOM]) {
     return value_text(V_TEXT, room, n);
 }
 
-MW_SIGNAL_SAFE struct value text_of_thread(uint32_t tid, char room[THREAD_ROOM]) {
+MW_SIGNAL_SAFE struct value text_of_thread(uint32_t tid, char room[THREAD_ROOM], bool *passing) {
     struct named_thread *t = &mw.condition_texts.threads[tid % THREADS_NAMED];
     uint32_t seen = atomic_load_explicit(&t->sequence, memory_order_acquire), length = t->length;
     bool ours = !(seen & 1) && t->tid == tid && length <= THREAD_ROOM;
@@ -56,6 +57,7 @@ MW_SIGNAL_SAFE struct value text_of_thread(uint32_t tid, char room[THREAD_ROOM])
     atomic_thread_fence(memory_order_acquire);
     if (ours && seen == atomic_load_explicit(&t->sequence, memory_order_relaxed))
         return value_text(V_TEXT, room, length);
+    *passing = true;
     return tid == thread_id() ? name_of_this(room) : value_of(V_UNKNOWN);
 }
 
@@ -77,10 +79,30 @@ MW_SIGNAL_SAFE struct value text_of_site(uint32_t id, enum predicate_op op, char
 void mw_set_subject(const char *path, size_t length) {
     mw_thread.subject = path;
     mw_thread.subject_length = (uint32_t)length;
+    mw_thread.subject_path = NULL;
+    mw_thread.subject_number = 0;
 }
 
-MW_SIGNAL_SAFE struct value text_of_path(void) {
-    return mw_thread.subject ? value_text(V_TEXT, mw_thread.subject, mw_thread.subject_length) : value_of(V_UNKNOWN);
+void mw_set_subject_by(mw_path_hook path, uint64_t number) {
+    mw_thread.subject = NULL;
+    mw_thread.subject_path = path;
+    mw_thread.subject_number = number;
+}
+
+MW_SIGNAL_SAFE const char *path_of_subject(uint32_t *length) {
+    if (!mw_thread.subject && mw_thread.subject_path) {
+        size_t n = 0;
+        mw_thread.subject = mw_thread.subject_path(&n);
+        mw_thread.subject_length = (uint32_t)n;
+    }
+    *length = mw_thread.subject ? mw_thread.subject_length : 0;
+    return mw_thread.subject;
+}
+
+MW_SIGNAL_SAFE struct value text_of_path(bool announced) {
+    uint32_t length;
+    const char *path = announced ? path_of_subject(&length) : NULL;
+    return path ? value_text(V_TEXT, path, length) : value_of(V_UNKNOWN);
 }
 
 /* ---- statements ---- */

@@ -1,6 +1,7 @@
 /* condition_texts.h - what a condition asks of an event besides its bytes: thread, place, path, statement. */
 #ifndef MEMWATCH_CONDITION_TEXTS_H
 #define MEMWATCH_CONDITION_TEXTS_H
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/compiler.h"
@@ -26,14 +27,18 @@ struct kept_statement {
     char text[STATEMENT_ROOM];
 };
 struct condition_texts {
+    _Atomic uint32_t named; /* goes up whenever a thread has got a name */
     struct named_thread threads[THREADS_NAMED];
     struct kept_statement statements[STATEMENTS_KEPT];
 };
 
-/* The text is copied to `room`, or lies where it doesn't change. */
-MW_HIDDEN struct value text_of_thread(uint32_t tid, char room[THREAD_ROOM]);
+/* The text is copied to `room`, or lies where it doesn't change. *passing: set if it may be another one the next time,
+ * though no thread has got a name. */
+MW_HIDDEN struct value text_of_thread(uint32_t tid, char room[THREAD_ROOM], bool *passing);
 MW_HIDDEN struct value text_of_site(uint32_t site, enum predicate_op op, char room[SITE_ROOM]);
-MW_HIDDEN struct value text_of_path(void);
+/* Of what this thread announces; of anything else, not known. */
+MW_HIDDEN struct value text_of_path(bool announced);
+MW_HIDDEN const char *path_of_subject(uint32_t *length); /* NULL: it isn't known */
 MW_HIDDEN struct value text_of_statement(uint32_t context, char room[STATEMENT_ROOM]);
 MW_HIDDEN void condition_names_thread(uint32_t tid, const char *name, size_t length);
 #endif

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/thread.h"
+#include "journal/condition_texts.h"
 #include "journal/journal.h"
 #include "journal/predicate.h"
 #include "journal/registry.h"
@@ -24,28 +24,27 @@ void conditions_forget(uint32_t id, struct variable *v) {
 }
 
 /* The value before and after, if it is small; otherwise what was stored. */
-MW_SIGNAL_SAFE static void tell_met(const struct variable_condition *c, const struct store *store,
-                                    const struct judged *j, uint32_t base, bool unknown) {
+MW_SIGNAL_SAFE static void tell_met(const struct variable_condition *c, const struct judged *j, uint32_t base,
+                                    bool unknown) {
     mw_hit_hook met = __atomic_load_n(&mw.conditions.met, __ATOMIC_ACQUIRE);
     if (!met) return;
     uint8_t before[MW_HIT_MAX], after[MW_HIT_MAX];
     mw_hit hit = {.variable = j->variable,
                   .handle = c->handle,
                   .tid = j->tid,
-                  .site = store->site,
-                  .stack = store->stack,
-                  .context = store->context,
+                  .site = j->site,
+                  .stack = j->stack,
+                  .context = j->context,
                   .offset = base,
                   .size = j->hidden ? 0 : j->size,
                   .at = j->at,
                   .length = j->length,
-                  .how = store->how,
+                  .how = j->how,
                   .unknown = unknown,
                   .time = clock_now(),
-                  .path = mw_thread.subject,
-                  .path_length = mw_thread.subject ? mw_thread.subject_length : 0,
                   .before = j->before,
                   .after = j->after};
+    if (j->announced) hit.path = path_of_subject(&hit.path_length);
     if (hit.size && hit.size <= MW_HIT_MAX) {
         memcpy(before, j->whole, hit.size);
         memcpy(after, j->whole, hit.size);
@@ -57,24 +56,27 @@ MW_SIGNAL_SAFE static void tell_met(const struct variable_condition *c, const st
     if (j->tid == thread_id()) mw_thread.hits++;
 }
 
-MW_SIGNAL_SAFE static void judge(const struct variable_condition *c, const struct store *store, struct judged *j,
-                                 const uint8_t *before, const uint8_t *after) {
-    const struct variable *v = &mw.registry.variables[store->variable];
-    const uint8_t *bytes = arena_writable(v->page) + (v->address & PAGE_MASK);
-    uint32_t base = c->unit ? store->offset / c->unit * c->unit : 0;
-    j->whole = bytes + base;
+MW_SIGNAL_SAFE static inline void judge(const struct variable_condition *c, const struct variable *v, uint32_t offset,
+                                        uint32_t length, struct judged *j) {
+    uint32_t base = c->unit ? offset & -c->unit : 0;
+    j->whole = arena_writable(v->page) + (v->address & PAGE_MASK) + base;
     j->size = c->unit ? c->unit : (uint32_t)v->size;
-    j->at = store->offset - base;
-    j->length = store->length;
-    j->before = before;
-    j->after = after;
-    j->begins = c->unit && !j->at && after[0] & CELL_BEGINS;
+    j->at = offset - base;
+    j->length = length;
+    j->begins = c->unit && !j->at && j->after[0] & CELL_BEGINS;
     if (j->at + j->length > j->size) j->length = j->size - j->at; /* several cells at once: the first of them */
-    enum verdict verdict = predicate_judge(c->program, c->length, j);
+    enum verdict verdict = predicate_judge(c->program, c->length, j, c->remembered);
     if (likely(verdict == NOT_MET)) return;
     if (verdict == NOT_KNOWN && c->unit) return; /* places hold values of any type */
     if (verdict == NOT_KNOWN && atomic_exchange((_Atomic uint32_t *)&c->unknown, 1)) return;
-    tell_met(c, store, j, base, verdict == NOT_KNOWN);
+    tell_met(c, j, base, verdict == NOT_KNOWN);
+}
+
+MW_SIGNAL_SAFE void conditions_judge(struct judged *j, uint32_t offset, uint32_t length) {
+    const struct variable *v = &mw.registry.variables[j->variable];
+    j->hidden = v->flags & MW_SECRET;
+    for (const struct variable_condition *c = mw.conditions.of[j->variable]; c; c = c->next)
+        judge(c, v, offset, length, j);
 }
 
 MW_SIGNAL_SAFE void conditions_judge_for(uint32_t tid, const struct store *store, const uint8_t *before,
@@ -83,13 +85,11 @@ MW_SIGNAL_SAFE void conditions_judge_for(uint32_t tid, const struct store *store
                        .tid = tid,
                        .site = store->site,
                        .context = store->context,
-                       .hidden = mw.registry.variables[store->variable].flags & MW_SECRET};
-    for (const struct variable_condition *c = mw.conditions.of[store->variable]; c; c = c->next)
-        judge(c, store, &j, before, after);
-}
-
-MW_SIGNAL_SAFE void conditions_judge(const struct store *store, const uint8_t *before, const uint8_t *after) {
-    conditions_judge_for(thread_id(), store, before, after);
+                       .stack = store->stack,
+                       .how = store->how,
+                       .before = before,
+                       .after = after};
+    conditions_judge(&j, store->offset, store->length);
 }
 
 MW_SIGNAL_SAFE void conditions_settle(const void *ucontext) {

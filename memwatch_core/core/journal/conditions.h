@@ -5,13 +5,17 @@
 #include <stdint.h>
 #include "memwatch.h"
 #include "base/compiler.h"
+#include "base/thread.h"
 #include "journal/journal.h"
+#include "journal/predicate.h"
 #include "journal/registry.h"
 
 struct variable_condition {
     struct variable_condition *next;
-    uint32_t handle, unit, length;
-    _Atomic uint32_t unknown; /* it was said that it can't be judged */
+    uint32_t handle, length;
+    uint32_t unit;                 /* a power of two; 0: none */
+    _Atomic uint32_t unknown;      /* it was said that it can't be judged */
+    struct remembered *remembered; /* behind the program */
     uint8_t program[];
 };
 
@@ -21,16 +25,17 @@ struct conditions {
     mw_hits_hook settled;
 };
 
-/* An event that was just recorded, and whose bytes aren't published yet. The caller holds the page's lock. */
-MW_HIDDEN void conditions_judge(const struct store *store, const uint8_t *before, const uint8_t *after);
-/* The same of one that the kernel has made for another thread. */
+/* An event that was just recorded, and whose bytes aren't published yet: of `length` bytes at `offset` of the variable.
+ * The caller holds the page's lock, and has said what happened, but for what is asked of the variable. */
+MW_HIDDEN void conditions_judge(struct judged *judged, uint32_t offset, uint32_t length);
+/* The same of a store by thread tid, which isn't this one if the kernel has made it. */
 MW_HIDDEN void conditions_judge_for(uint32_t tid, const struct store *store, const uint8_t *before,
                                     const uint8_t *after);
 /* Records an event, and judges it. */
 MW_SIGNAL_SAFE static inline int conditions_store(const struct variable *v, const struct store *store,
                                                   const uint8_t *before, const uint8_t *after) {
     int error = journal_store(store, before, after);
-    if (unlikely(v->flags & MW_JUDGED) && !error) conditions_judge(store, before, after);
+    if (unlikely(v->flags & MW_JUDGED) && !error) conditions_judge_for(thread_id(), store, before, after);
     return error;
 }
 /* Tells the adapter that what it was told of can be seen. No lock is held. */

@@ -9,11 +9,11 @@
 #include <string.h>
 #include <sys/prctl.h>
 
-#include "base/clock.h"
 #include "base/hash.h"
 #include "base/lock.h"
 #include "base/syscalls.h"
 #include "base/thread.h"
+#include "journal/brief.h"
 #include "journal/journal_file.h"
 #include "journal/journal_format.h"
 #include "journal/masks.h"
@@ -29,11 +29,6 @@ static_assert((int)MWJ_STACK_CUT == (int)MW_STACK_CUT && (int)MWJ_STACK_INEXACT 
 #define FIRST_PAYLOAD_BLOB ((uint32_t)sizeof((struct mwj_slot *)NULL)->blob.payload)
 #define CONTINUATION_PAYLOAD ((uint32_t)sizeof((struct mwj_continuation *)NULL)->payload)
 #define BLOB_MAX (FIRST_PAYLOAD_BLOB + (MWJ_RECORD_SLOTS_MAX - 1) * CONTINUATION_PAYLOAD)
-
-MW_SIGNAL_SAFE static inline struct mwj_slot *slot_at(struct journal *j, uint64_t index) {
-    struct mwj_slot *segment = atomic_load_explicit(&j->segments[index / MWJ_SEGMENT_SLOTS], memory_order_acquire);
-    return segment + index % MWJ_SEGMENT_SLOTS;
-}
 
 /* n consecutive slots of one segment, the first of which gets number *first; NULL: the journal is full. own: slots that
  * are promised to this thread. */
@@ -242,13 +237,6 @@ MW_SIGNAL_SAFE static inline struct mwj_slot *reserve_told(struct journal *j, un
     if (likely(!slot || request->reach == reach_of(j, request, at))) return slot;
     leave_empty(slot, slots, at); /* another segment has begun */
     return NULL;
-}
-
-/* Whether no STORE needs to say it once more. In a journal with a limit, that depends on the slot. */
-MW_SIGNAL_SAFE static inline bool is_told(const struct journal *j, uint32_t stack) {
-    return !stack || stack == MW_STACK_UNKNOWN ||
-           (!j->segments_max && atomic_load_explicit(&mw.stacks.rows[stack].told, memory_order_acquire) ==
-                                    ((uint64_t)j->generation << 32 | 1));
 }
 
 /* ---- requests ---- */

@@ -1,50 +1,27 @@
-/* predicate.c - see predicate.h: a machine with a stack of values. Both sides of "and" are computed: a program is
- * short, and so takes the same time for every event. */
+/* predicate.c - see predicate.h: a machine with a stack of values. shortcuts.h runs what has a short way, this file the
+ * rest. */
 #include "journal/predicate.h"
 
 #include <string.h>
 
 #include "journal/condition_texts.h"
 #include "journal/condition_values.h"
+#include "journal/shortcuts.h"
 
 enum { SIDE_OLD = 0, SIDE_NEW = 1 };
-enum { CELL_HEAD = 4, CELL_ROOM = 60, CELL_CUT_HEAD = 12, CELL_CUT = 1 };
+enum { CELL_ROOM = 60, CELL_CUT_HEAD = 12, CELL_CUT = 1 };
 enum { /* memwatch_core/python/places/cell.h, docs/journal-format.md */
        CELL_NONE = 1,
        CELL_FALSE = 2,
        CELL_TRUE = 3,
-       CELL_INT = 4,
        CELL_FLOAT = 5,
        CELL_STR = 6,
        CELL_BYTES = 7,
        CELL_SHOWN = 8,
        CELL_KINDS = 0x3f, /* without what is added of a name of a function */
 };
-enum { SIDE_ROOM = 64 }; /* bytes of both sides of a cell */
 
-struct machine {
-    const struct judged *judged;
-    struct value stack[PREDICATE_DEPTH];
-    unsigned used;
-    uint8_t cells[2][SIDE_ROOM];
-    char site[SITE_ROOM], thread[THREAD_ROOM], statement[STATEMENT_ROOM];
-};
-
-/* ---- instructions, as they lie in the program ---- */
-
-MW_SIGNAL_SAFE static uint16_t u16_at(const uint8_t *at) {
-    uint16_t n;
-    memcpy(&n, at, sizeof n);
-    return n;
-}
-MW_SIGNAL_SAFE static uint32_t u32_at(const uint8_t *at) {
-    uint32_t n;
-    memcpy(&n, at, sizeof n);
-    return n;
-}
-
-/* Bytes of the instruction, 0 if there is none like this, and what it does to the number of values in hand. */
-MW_SIGNAL_SAFE static size_t measure(const uint8_t *at, size_t left, unsigned *takes) {
+MW_SIGNAL_SAFE size_t predicate_measure(const uint8_t *at, size_t left, unsigned *takes) {
     *takes = 0;
     switch (*at) {
     case P_INT:
@@ -75,7 +52,7 @@ MW_SIGNAL_SAFE static size_t measure(const uint8_t *at, size_t left, unsigned *t
 static bool count_values(const uint8_t *program, size_t length, uint8_t values[PREDICATE_MAX + 1]) {
     unsigned used = 0, takes;
     for (size_t at = 0, n; at < length; at += n) {
-        n = measure(program + at, length - at, &takes);
+        n = predicate_measure(program + at, length - at, &takes);
         if (!n || n > length - at || takes > used || used - takes == PREDICATE_DEPTH) return false;
         values[at] = (uint8_t)(used + 1);
         used -= takes;
@@ -89,7 +66,7 @@ bool predicate_is_valid(const uint8_t *program, size_t length) {
     uint8_t values[PREDICATE_MAX + 1] = {0};
     unsigned takes;
     if (length > PREDICATE_MAX || !count_values(program, length, values)) return false;
-    for (size_t at = 0; at < length; at += measure(program + at, length - at, &takes)) {
+    for (size_t at = 0; at < length; at += predicate_measure(program + at, length - at, &takes)) {
         if (program[at] != P_DECIDED) continue;
         size_t to = at + 4 + u16_at(program + at + 2);
         if (to > length || values[to] != values[at]) return false;
@@ -231,8 +208,8 @@ MW_SIGNAL_SAFE static struct value named(struct machine *m, enum predicate_op op
     const struct judged *j = m->judged;
     switch (op) {
     case P_CHANGED: return value_bool(has_changed(j));
-    case P_PATH: return text_of_path();
-    case P_THREAD: return text_of_thread(j->tid, m->thread);
+    case P_PATH: return text_of_path(j->announced);
+    case P_THREAD: return text_of_thread(j->tid, m->thread, &m->passing);
     case P_THREAD_ID: return value_int(j->tid);
     case P_STATEMENT: return text_of_statement(j->context, m->statement);
     default: return text_of_site(j->site, op, m->site);
@@ -264,73 +241,19 @@ MW_SIGNAL_SAFE static struct value unary(enum predicate_op op, const struct valu
 
 /* ---- what most conditions ask ---- */
 
-MW_SIGNAL_SAFE static inline bool test(unsigned comparison, int64_t a, int64_t b) {
-    switch (comparison) {
-    case P_LESS: return a < b;
-    case P_LESS_EQUAL: return a <= b;
-    case P_EQUAL: return a == b;
-    case P_NOT_EQUAL: return a != b;
-    case P_GREATER: return a > b;
-    default: return a >= b;
-    }
-}
-
-MW_SIGNAL_SAFE static inline struct value test_number(const struct judged *j, const uint8_t *at) {
+MW_SIGNAL_SAFE static struct value test_long(struct machine *m, const uint8_t *at) {
     int64_t number, other;
-    uint32_t offset = u32_at(at + 3);
-    memcpy(&other, at + 7, sizeof other);
-    if (likely(!j->hidden && offset >= j->at && offset + sizeof number <= (uint64_t)j->at + j->length))
-        memcpy(&number, (at[1] ? j->after : j->before) + (offset - j->at), sizeof number);
-    else if (!read_side(j, at[1], offset, sizeof number, &number))
-        return value_of(V_UNKNOWN);
-    return value_bool(test(at[2], number, other));
-}
-
-MW_SIGNAL_SAFE static struct value test_cell(struct machine *m, const uint8_t *at) {
-    int64_t number, other;
-    const struct judged *j = m->judged;
-    const uint8_t *cell = at[1] ? j->after : j->before;
-    memcpy(&other, at + 3, sizeof other);
-    if (likely(!j->at && j->length >= CELL_HEAD + sizeof number && cell[0] == CELL_INT && !j->begins)) {
-        memcpy(&number, cell + CELL_HEAD, sizeof number);
-        return value_bool(test(at[2], number, other));
-    }
-    struct value held = load_cell(m, at[1]), constant = value_int(other);
+    bool cell = *at == P_TEST_CELL;
+    memcpy(&other, at + (cell ? 3 : 7), sizeof other);
+    if (!cell && !read_side(m->judged, at[1], u32_at(at + 3), sizeof number, &number)) return value_of(V_UNKNOWN);
+    struct value held = cell ? load_cell(m, at[1]) : value_int(number), constant = value_int(other);
     return value_compare(at[2], &held, &constant);
-}
-
-/* Whether the value on top decides, so that the rest of "and" or "or" is left out. */
-MW_SIGNAL_SAFE static inline size_t left_out(const struct value *top, const uint8_t *at) {
-    return value_verdict(top) == (at[1] == P_AND ? NOT_MET : MET) ? u16_at(at + 2) : 0;
-}
-
-/* The instructions that are only run here; how many bytes, 0: it is another one. */
-MW_SIGNAL_SAFE static inline size_t run_short(struct machine *m, const uint8_t *at) {
-    struct value *top = m->stack + m->used;
-    switch (*at) {
-    case P_TEST:
-        *top = test_number(m->judged, at);
-        m->used++;
-        return 15;
-    case P_TEST_CELL:
-        *top = test_cell(m, at);
-        m->used++;
-        return 11;
-    case P_DECIDED: return 4 + left_out(top - 1, at);
-    case P_AND:
-    case P_OR:
-        if (top[-1].kind != V_BOOL || top[-2].kind != V_BOOL) return 0;
-        if (*at == P_AND ? top[-2].as.number : !top[-2].as.number) top[-2].as.number = top[-1].as.number;
-        m->used--;
-        return 1;
-    default: return 0;
-    }
 }
 
 MW_SIGNAL_SAFE static size_t run_long(struct machine *m, const uint8_t *at, size_t left) {
     unsigned takes;
     enum predicate_op op = *at;
-    size_t n = measure(at, left, &takes);
+    size_t n = predicate_measure(at, left, &takes);
     struct value *top = m->stack + m->used;
     if (takes == 2) {
         top[-2] = binary(op, &top[-2], &top[-1]);
@@ -338,15 +261,20 @@ MW_SIGNAL_SAFE static size_t run_long(struct machine *m, const uint8_t *at, size
     } else if (takes == 1) {
         top[-1] = unary(op, &top[-1]);
     } else {
-        *top = op < P_NUMBER ? constant(at) : op < P_CHANGED ? load(m, at) : named(m, op);
+        *top = op < P_NUMBER    ? constant(at)
+               : op < P_CHANGED ? load(m, at)
+               : op < P_TEST    ? named(m, op)
+                                : test_long(m, at);
         m->used++;
     }
     return n;
 }
 
-MW_SIGNAL_SAFE enum verdict predicate_judge(const uint8_t *program, size_t length, const struct judged *judged) {
+MW_SIGNAL_SAFE enum verdict predicate_judge(const uint8_t *program, size_t length, const struct judged *judged,
+                                            struct remembered *remembered) {
     struct machine m;
     m.judged = judged;
+    m.remembered = remembered;
     m.used = 0;
     for (size_t at = 0; at < length;) {
         size_t n = run_short(&m, program + at);

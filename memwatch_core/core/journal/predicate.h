@@ -4,6 +4,7 @@
  * be known is neither true nor false. No memory is taken, no lock, nothing runs but this; bounded by its length. */
 #ifndef MEMWATCH_PREDICATE_H
 #define MEMWATCH_PREDICATE_H
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -58,6 +59,11 @@ enum predicate_op {
     P_TEST = 64, /* u8 side, u8 one of the six comparisons, u32 offset, i64: a signed number of 8 bytes with another */
     P_TEST_CELL = 65, /* the same of a cell, without the offset */
     P_DECIDED = 66,   /* u8 P_AND or P_OR, u16 bytes: what follows is left out where it can't change the result */
+    /* The core's own: remembered.h. */
+    P_RECALL_SITE = 128, /* u8 which, u16 bytes: what follows is left out where it is known for this site */
+    P_RECALL_THREAD = 129,
+    P_RECALL_PATH = 130,
+    P_KEEP = 131, /* u8 which: the value in hand is kept for the next time */
 };
 
 enum verdict { NOT_MET = 0, MET = 1, NOT_KNOWN = 2 };
@@ -65,17 +71,29 @@ enum verdict { NOT_MET = 0, MET = 1, NOT_KNOWN = 2 };
 /* What is judged. The bytes of the store are `before` and `after`; what lies around them is in `whole`, as it was
  * before the store. */
 struct judged {
-    uint32_t variable, tid, site, context;
+    uint32_t variable, tid, site, context, stack, how;
     const uint8_t *whole; /* of the variable, or of the cell */
     uint32_t size, at, length;
     const uint8_t *before, *after;
-    bool hidden; /* a secret: its value isn't judged */
-    bool begins; /* a cell that held nothing before, whatever is left in it of an earlier call */
+    bool hidden;    /* a secret: its value isn't judged */
+    bool begins;    /* a cell that held nothing before, whatever is left in it of an earlier call */
+    bool announced; /* by this thread, which may have said the path */
+};
+
+/* What parts of a program were for a site, a thread or a path: number << 2 | verdict, in rows of which each number has
+ * one. 0: nothing. */
+#define PREDICATE_ROWS 128u
+struct remembered {
+    _Atomic uint64_t row[PREDICATE_ROWS];
 };
 
 enum { CELL_BEGINS = 0x80 }; /* memwatch_core/python/places/cell.h */
 
 /* Whether it is a program that can be judged. */
 MW_HIDDEN bool predicate_is_valid(const uint8_t *program, size_t length);
-MW_HIDDEN enum verdict predicate_judge(const uint8_t *program, size_t length, const struct judged *judged);
+/* Bytes of the instruction, 0 if there is none like this that a program may have, and how many values it takes. */
+MW_HIDDEN size_t predicate_measure(const uint8_t *at, size_t left, unsigned *takes);
+/* remembered: as many as the program names. */
+MW_HIDDEN enum verdict predicate_judge(const uint8_t *program, size_t length, const struct judged *judged,
+                                       struct remembered *remembered);
 #endif

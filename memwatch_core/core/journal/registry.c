@@ -20,10 +20,6 @@ int registry_open(void) {
     return mw.registry.variables ? MW_OK : MW_ERR_NO_MEMORY;
 }
 
-struct variable *registry_find(mw_variable_id id) {
-    return id && id <= mw.registry.last && mw.registry.variables[id].live ? &mw.registry.variables[id] : NULL;
-}
-
 /* Of a secret, zeros at its end too: without a record they would be known. */
 MW_SIGNAL_SAFE static int record_masked(uint32_t id, const struct variable *v, const uint8_t *bytes) {
     int error = MW_OK;

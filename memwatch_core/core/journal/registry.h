@@ -42,7 +42,6 @@ MW_SIGNAL_SAFE static inline bool variable_overlaps(const struct variable *v, ui
 }
 
 MW_HIDDEN int registry_open(void);
-MW_HIDDEN struct variable *registry_find(mw_variable_id id); /* NULL: no variable with this id is watched */
 /* Writes CONTENT records of the variable's bytes as they are now; `whole`: of zeros at their end too. */
 MW_HIDDEN int registry_record_content(uint32_t id, const struct variable *variable, bool whole);
 struct page_piece {  /* the part of a write that lies on one page */

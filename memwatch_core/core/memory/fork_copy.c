@@ -61,7 +61,7 @@ void fork_copy(void) {
     unmask_signals(mask);
 }
 
-MW_SIGNAL_SAFE static void follow(uint32_t page) {
+MW_SIGNAL_SAFE void fork_copy_follow(uint32_t page) {
     if (!mw.fork_copy.copied) return;
     if (!mw.fork_copy.later) {
         mw.fork_copy.stale = true;
@@ -83,11 +83,6 @@ bool fork_copy_complete(void) {
 }
 
 /* ---- locks ---- */
-
-MW_SIGNAL_SAFE void page_release(uint32_t page) {
-    if (unlikely(atomic_load_explicit(&mw.fork_copy.prepared, memory_order_relaxed))) follow(page);
-    lock_release(&mw.arena.pages[page].lock);
-}
 
 bool core_prepared(void) { return unlikely(mw.fork_copy.prepared) && lock_held_by(&mw.lock, thread_id()); }
 

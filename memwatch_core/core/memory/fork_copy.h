@@ -21,8 +21,8 @@ MW_HIDDEN void fork_copy(void); /* caller holds mw.lock */
 MW_HIDDEN void fork_copy_drop(void);
 /* In the child: the copy is as the pages were when it was made. False: it can't be known. */
 MW_HIDDEN bool fork_copy_complete(void);
-MW_HIDDEN void pages_release(void);         /* the locks of all pages in use */
-MW_HIDDEN void page_release(uint32_t page); /* the lock of a page that may have been written to */
+MW_HIDDEN void fork_copy_follow(uint32_t page); /* it may have been written to: caller holds its lock */
+MW_HIDDEN void pages_release(void);             /* the locks of all pages in use */
 
 /* Whether this thread holds mw.lock because it is about to fork. Other libraries' handlers of pthread_atfork that use
  * the core then go on as if nobody held it. */

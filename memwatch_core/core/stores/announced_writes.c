@@ -3,20 +3,106 @@
 
 #include "base/lock.h"
 #include "base/thread.h"
+#include "journal/brief.h"
 #include "journal/conditions.h"
 #include "journal/journal.h"
 #include "journal/journal_format.h"
 #include "journal/registry.h"
 #include "memory/arena.h"
-#include "memory/fork_copy.h"
 #include "memory/userfaultfd.h"
 #include "memwatch.h"
 #include "state.h"
 #include "stores/kernel_writes.h"
 
-/* how: enum mwj_origin, or 0: makes no event. */
-static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint8_t *bytes, uint32_t length,
-                    const mw_origin *origin, unsigned how, bool refusable) {
+/* ---- few bytes of one page --------------------------------------------------------------------------------------- */
+
+/* As journal_store() has it. */
+static __attribute__((noinline)) struct store store_of(uint32_t id, const struct variable *v, uint64_t offset,
+                                                       uint32_t length, const mw_origin *origin, unsigned how) {
+    return (struct store){
+        .variable = id,
+        .tid = v->flags & MW_TRACK_THREADS ? thread_id() : 0,
+        .offset = (uint32_t)offset,
+        .length = length,
+        .site = origin->site,
+        .stack = origin->stack,
+        .request = origin->request,
+        .activation = origin->activation,
+        .request_serial = origin->request_serial,
+        .context = v->flags & MW_TRACK_SQL ? origin->context : 0,
+        .how = how,
+        .mask = v->flags & MW_MASKS,
+        .flags = (how == MWJ_FOUND ? MWJ_INEXACT : 0) | (origin->inexact ? MWJ_SITE_INEXACT : 0),
+    };
+}
+
+static __attribute__((noinline)) void judge(uint32_t id, const struct variable *v, uint64_t offset,
+                                            const uint8_t *before, const uint8_t *bytes, uint32_t length,
+                                            const mw_origin *origin, unsigned how) {
+    struct judged j;
+    j.variable = id;
+    j.tid = thread_id();
+    j.site = origin->site;
+    j.stack = origin->stack;
+    j.context = v->flags & MW_TRACK_SQL ? origin->context : 0;
+    j.how = how;
+    j.before = before;
+    j.after = bytes;
+    j.announced = true;
+    conditions_judge(&j, (uint32_t)offset, length);
+}
+
+/* Records what is announced, under the page's lock. */
+static inline int record(uint32_t id, struct variable *v, uint64_t offset, const uint8_t *before, const uint8_t *bytes,
+                         uint32_t length, const mw_origin *origin, unsigned how, bool refusable) {
+    uint32_t tid = v->flags & MW_TRACK_THREADS ? thread_id() : 0;
+    uint32_t context = v->flags & MW_TRACK_SQL ? origin->context : 0;
+    unsigned flags = (how == MWJ_FOUND ? MWJ_INEXACT : 0) | (origin->inexact ? MWJ_SITE_INEXACT : 0);
+    int error = MW_OK;
+    if (unlikely(v->flags & MW_MASKS) ||
+        unlikely(!journal_brief(id, tid, context, (uint32_t)offset, before, bytes, length, origin, how, flags))) {
+        struct store store = store_of(id, v, offset, length, origin, how);
+        store.refusable = refusable;
+        error = journal_store(&store, before, bytes);
+    }
+    if (unlikely(v->flags & MW_JUDGED) && !error) judge(id, v, offset, before, bytes, length, origin, how);
+    return error;
+}
+
+/* Most writes are these; false: this one is another, or somebody is at the page, and nothing was done. */
+static inline bool announce_brief(uint32_t id, struct variable *v, uint64_t offset, const uint8_t *bytes,
+                                  uint32_t length, const mw_origin *origin, unsigned how, bool refusable, int *error) {
+    uint64_t in_pages = (v->address & PAGE_MASK) + offset;
+    uint32_t page = v->page + (uint32_t)(in_pages >> PAGE_SHIFT), at = (uint32_t)(in_pages & PAGE_MASK);
+    mw_lock *lock = &mw.arena.pages[page].lock;
+    if (unlikely(length > BRIEF_ROOM / 2 || length > MW_PAGE_SIZE - at)) return false;
+    MW_STEP("take", (uintptr_t)lock);
+    if (unlikely(!lock_try(lock, thread_id()))) return false;
+    if (unlikely(kernel_writes() || !v->live)) {
+        lock_release(lock);
+        return false;
+    }
+    uint8_t *target = arena_writable(page) + at;
+    *error = likely(how && offset + length > v->depth_start && offset < v->depth_stop)
+                 ? record(id, v, offset, target, bytes, length, origin, how, refusable)
+                 : MW_OK;
+    if (likely(!*error)) {
+        MW_STEP("publish", 0);
+        if (length == 8 && !((uintptr_t)target & 7)) /* a reader never sees half of a number */
+            __atomic_store_n((uint64_t *)target, *(const uint64_t __attribute__((aligned(1), may_alias)) *)bytes,
+                             __ATOMIC_RELAXED);
+        else
+            copy_brief(target, bytes, length);
+    }
+    page_release(page);
+    return true;
+}
+
+/* ---- any write --------------------------------------------------------------------------------------------------- */
+
+static __attribute__((noinline)) int announce_any(uint32_t id, struct variable *v, uint64_t offset,
+                                                  const uint8_t *bytes, uint32_t length, const mw_origin *origin,
+                                                  unsigned how, bool refusable) {
     uint64_t in_pages = (v->address & PAGE_MASK) + offset;
     uint32_t first = v->page + (uint32_t)(in_pages >> PAGE_SHIFT),
              room = MW_PAGE_SIZE - (uint32_t)(in_pages & PAGE_MASK);
@@ -34,24 +120,11 @@ static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint
     if (unlikely(!v->live)) {
         error = MW_ERR_NO_VARIABLE;
     } else if (likely(how && offset + length > v->depth_start && offset < v->depth_stop)) {
-        struct store store = {
-            .variable = id,
-            .tid = v->flags & MW_TRACK_THREADS ? self : 0,
-            .offset = (uint32_t)offset,
-            .length = length,
-            .site = origin->site,
-            .stack = origin->stack,
-            .request = origin->request,
-            .activation = origin->activation,
-            .request_serial = origin->request_serial,
-            .context = v->flags & MW_TRACK_SQL ? origin->context : 0,
-            .how = how,
-            .refusable = refusable,
-            .mask = v->flags & MW_MASKS,
-            .flags = (nested[0] || nested[1] || how == MWJ_FOUND ? MWJ_INEXACT : 0) |
-                     (origin->inexact ? MWJ_SITE_INEXACT : 0),
-        };
-        error = conditions_store(v, &store, target, bytes);
+        struct store store = store_of(id, v, offset, length, origin, how);
+        store.refusable = refusable;
+        if (nested[0] || nested[1]) store.flags |= MWJ_INEXACT;
+        error = journal_store(&store, target, bytes);
+        if (unlikely(v->flags & MW_JUDGED) && !error) judge(id, v, offset, target, bytes, length, origin, how);
     }
     if (likely(!error)) {
         MW_STEP("publish", 0);
@@ -69,6 +142,15 @@ static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint
     for (uint32_t i = count; i--;)
         if (likely(!nested[i])) page_release(first + i);
     return error;
+}
+
+/* how: enum mwj_origin, or 0: makes no event. */
+static inline int announce(uint32_t id, struct variable *v, uint64_t offset, const uint8_t *bytes, uint32_t length,
+                           const mw_origin *origin, unsigned how, bool refusable) {
+    int error;
+    return likely(announce_brief(id, v, offset, bytes, length, origin, how, refusable, &error))
+               ? error
+               : announce_any(id, v, offset, bytes, length, origin, how, refusable);
 }
 
 /* A program that only stores needs nothing of us until the end: one that also announces comes by here. */
@@ -110,20 +192,41 @@ int mw_write(mw_variable_id id, uint64_t offset, const void *bytes, size_t lengt
     return mw_write_pieces(id, &(mw_piece){offset, bytes, length}, 1);
 }
 
+/* NULL: there is no such variable, or it has no such bytes; *error says it. */
+static inline struct variable *find_shadow(mw_variable_id id, uint64_t offset, size_t length, int *error) {
+    struct variable *v = registry_find(id);
+    *error = unlikely(!v) ? MW_ERR_NO_VARIABLE : MW_OK;
+    if (unlikely(!v)) return NULL;
+    if (unlikely(!length || length > MW_EVENT_MAX || offset > v->size || length > v->size - offset)) {
+        *error = MW_ERR_RANGE;
+        return NULL;
+    }
+    if (unlikely(!(++mw_thread.written % 256))) look_now_and_then();
+    return v;
+}
+
 int mw_write_shadow(mw_variable_id id, uint64_t offset, const void *bytes, size_t length, mw_shadow why) {
     static const uint8_t how[] = {[MW_SHADOW_NOW] = MWJ_ANNOUNCED, [MW_SHADOW_FOUND] = MWJ_FOUND};
-    struct variable *v = registry_find(id);
-    if (unlikely(!v)) return MW_ERR_NO_VARIABLE;
-    if (unlikely(!length || length > MW_EVENT_MAX || offset > v->size || length > v->size - offset))
-        return MW_ERR_RANGE;
-    if (unlikely(!(++mw_thread.written % 256))) look_now_and_then();
+    int error;
+    struct variable *v = find_shadow(id, offset, length, &error);
+    if (unlikely(!v)) return error;
     mw_origin origin = {.context = mw_thread.context};
     mw_origin_provider provider = __atomic_load_n(&mw.origin_provider, __ATOMIC_ACQUIRE);
     if (why != MW_SHADOW_NOW)
         origin = (mw_origin){.inexact = 1};
     else if (likely(provider))
         provider(NULL, &origin);
-    int error = announce(id, v, offset, bytes, (uint32_t)length, &origin, why < sizeof how ? how[why] : 0, false);
+    error = announce_any(id, v, offset, bytes, (uint32_t)length, &origin, why < sizeof how ? how[why] : 0, false);
+    if (unlikely(mw_thread.hits)) conditions_settle(NULL);
+    return error;
+}
+
+int mw_write_shadow_from(mw_variable_id id, uint64_t offset, const void *bytes, size_t length,
+                         const mw_origin *origin) {
+    int error;
+    struct variable *v = find_shadow(id, offset, length, &error);
+    if (unlikely(!v)) return error;
+    error = announce(id, v, offset, bytes, (uint32_t)length, origin, MWJ_ANNOUNCED, false);
     if (unlikely(mw_thread.hits)) conditions_settle(NULL);
     return error;
 }

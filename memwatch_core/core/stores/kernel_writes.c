@@ -25,7 +25,6 @@
 #include "journal/journal_format.h"
 #include "journal/registry.h"
 #include "memory/arena.h"
-#include "memory/fork_copy.h"
 #include "memory/userfaultfd.h"
 #include "memwatch.h"
 #include "state.h"

@@ -12,7 +12,6 @@
 #include "journal/journal_format.h"
 #include "journal/registry.h"
 #include "memory/arena.h"
-#include "memory/fork_copy.h"
 #include "memwatch.h"
 #include "state.h"
 #include "stores/instruction.h"

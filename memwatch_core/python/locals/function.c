@@ -9,7 +9,6 @@
 #include "base/compiler.h"
 #include "breaks/breaks.h"
 #include "locals/activations.h"
-#include "origins/frames.h"
 #include "places/cell.h"
 #include "places/node_secrets.h"
 #include "places/slab.h"
@@ -133,9 +132,21 @@ static size_t called(const mwpy_function *f, const mwpy_local *local, char out[C
     return at + path_of(local, out + at);
 }
 
-static void says_path(const mwpy_function *f, const mwpy_local *local) {
-    static char path[CALLED]; /* until the write is done */
-    mw_set_subject(path, called(f, local, path));
+static struct {
+    const mwpy_function *function;
+    const mwpy_local *local;
+} subject; /* of what is announced */
+
+static const char *subject_path(size_t *length) {
+    static char path[CALLED];
+    *length = called(subject.function, subject.local, path);
+    return path;
+}
+
+static void is_subject(const mwpy_function *f, const mwpy_local *local) {
+    subject.function = f;
+    subject.local = local;
+    mw_set_subject_by(subject_path, mwpy_cell_path(&f->cells, local->number));
 }
 
 /* Whether a pattern names it: by itself, or behind its function. */
@@ -151,22 +162,24 @@ static bool is_secret(mwpy_function *f, mwpy_local *local) {
 /* ---- what is written --------------------------------------------------------------------------------------------- */
 
 /* begins: in this activation, the name held nothing until then. */
-static void write_local(mwpy_function *f, mwpy_local *local, uint32_t activation, PyObject *value, mw_shadow why,
-                        bool begins) {
+static inline void write_local(mwpy_function *f, mwpy_local *local, uint32_t activation, PyObject *value, mw_shadow why,
+                               bool begins) {
     mwpy_cell cell;
-    mwpy_cell_describe_growing(&cell, value);
+    if (value && likely(mwpy_is_small(value)))
+        mwpy_cell_say_number(&cell, mwpy_small(value));
+    else
+        mwpy_cell_describe_growing(&cell, value);
     if (unlikely(mwpy_secrets.on) && is_secret(f, local)) mwpy_cell_hide(&f->cells, &cell);
-    if (begins) cell.kind |= MWPY_CELL_BEGINS;
-    if (local->turned) cell.kind |= MWPY_CELL_TURNS;
+    if (begins) mwpy_cell_add(&cell, MWPY_CELL_BEGINS);
+    if (unlikely(local->turned)) mwpy_cell_add(&cell, MWPY_CELL_TURNS);
     local->turned = why == MW_SHADOW_SILENT;
     if (why != MW_SHADOW_SILENT && unlikely(!mwpy_cell_has_path(&f->cells, local->number))) {
         char path[PATH];
         mwpy_cell_tell(&f->cells, local->number, path, path_of(local, path));
     }
     bool judged = unlikely(f->cells.judged != NULL) && why != MW_SHADOW_SILENT;
-    if (judged) says_path(f, local);
-    mwpy_announce_activation(activation);
-    mwpy_cell_write(&f->cells, local->number, &cell, why);
+    if (judged) is_subject(f, local);
+    mwpy_cell_write(&f->cells, local->number, &cell, why, activation);
     if (judged) mw_set_subject(NULL, 0);
     local->activation = activation;
     local->held = value;
@@ -184,7 +197,7 @@ static bool has_grown(mwpy_function *f, mwpy_local *local, PyObject *text) {
 
 /* Its name, whose cell says what it holds now; NULL: there is no room. *begins: as write_local() wants it for the next
  * value. */
-static mwpy_local *look(mwpy_function *f, unsigned number, uint32_t activation, PyObject *held, bool *begins) {
+static inline mwpy_local *look(mwpy_function *f, unsigned number, uint32_t activation, PyObject *held, bool *begins) {
     if (unlikely(!is_open(f))) return NULL;
     mwpy_local *local = &f->locals[number];
     if (unlikely(local->number == MWPY_NO_CELL) && (local->number = mwpy_cell_take(&f->cells)) == MWPY_NO_CELL)
@@ -225,9 +238,9 @@ static uint32_t begin_activation(mwpy_function *f, const mwpy_frame *frame) {
     return f->number;
 }
 
-uint32_t mwpy_function_activation(mwpy_function *f, const mwpy_frame *frame) {
+uint32_t mwpy_function_find_activation(mwpy_function *f, const mwpy_frame *frame) {
     if (!is_open(f)) return 0;
-    if (likely(f->frame == frame)) return f->number;
+    if (f->frame == frame) return f->number;
     uint32_t number = mwpy_activation_at(frame, f);
     if (!number) return begin_activation(f, frame); /* it began before the journal was open */
     f->frame = frame;

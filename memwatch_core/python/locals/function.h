@@ -54,7 +54,11 @@ bool mwpy_function_check(PyObject *object);
 int mwpy_function_local(mwpy_function *f, PyObject *name);
 
 /* Which activation a frame of the function is. */
-uint32_t mwpy_function_activation(mwpy_function *f, const mwpy_frame *frame);
+uint32_t mwpy_function_find_activation(mwpy_function *f, const mwpy_frame *frame);
+static inline uint32_t mwpy_function_activation(mwpy_function *f, const mwpy_frame *frame) {
+    bool known = f->frame == frame && f->epoch == mwpy_locals_epoch;
+    return __builtin_expect(known, 1) ? f->number : mwpy_function_find_activation(f, frame);
+}
 /* The same of the frame that has made a cell. 0: it isn't known. */
 uint32_t mwpy_function_activation_of_cell(mwpy_function *f, const PyObject *cell);
 

@@ -20,7 +20,7 @@
 #include "origins/sites.h"
 #include "origins/stacks.h"
 
-static bool find_place(PyThreadState *thread, mwpy_place *at) {
+static inline bool find_place(PyThreadState *thread, mwpy_place *at) {
     const mwpy_frame *f = mwpy_top_frame(thread);
     while (f && mwpy_frame_is_incomplete(f)) f = f->previous;
     if (f) *at = mwpy_place_in(f);
@@ -41,7 +41,7 @@ MWPY_THREAD struct {
     bool ready;
     mwpy_stack stack;
     mwpy_request request;
-    uint32_t context, activation;
+    uint32_t context;
     PyCodeObject *dropped; /* fell out of `held`; released after the write, because that may run code */
 } announced;
 
@@ -57,7 +57,7 @@ static __attribute__((noinline)) uint32_t hold(const mwpy_place *at, struct held
     return site;
 }
 
-static uint32_t held_site(PyThreadState *thread) {
+static inline uint32_t held_site(PyThreadState *thread) {
     mwpy_place at;
     if (!find_place(thread, &at)) return 0;
     struct held *slot = &held[mwpy_hash_place(&at) % HELD];
@@ -89,8 +89,6 @@ void mwpy_announce(bool sql) {
     announced.ready = true;
 }
 
-void mwpy_announce_activation(uint32_t number) { announced.activation = number; }
-
 void mwpy_announced(void) {
     announced.ready = false;
     if (announced.dropped) Py_CLEAR(announced.dropped);
@@ -106,19 +104,31 @@ static int release_let_go(void *unused) {
     return 0;
 }
 
-void mwpy_announced_quietly(void) {
-    announced.ready = false;
-    announced.activation = 0;
-    if (!announced.dropped) return;
+static __attribute__((noinline)) void let_go_later(void) {
     if (let_go_n == LET_GO || (!let_go_n && Py_AddPendingCall(release_let_go, NULL))) return; /* next time */
     let_go[let_go_n++] = announced.dropped;
     announced.dropped = NULL;
 }
 
+void mwpy_origin_now(mw_origin *origin, bool sql, uint32_t activation) {
+    PyThreadState *thread = mwpy_current_thread();
+    mwpy_stack stack = mwpy_stack_limit > 1 ? held_stack(thread) : (mwpy_stack){held_site(thread), 0};
+    mwpy_request request = mwpy_request_of(thread, true);
+    if (__builtin_expect(mwpy_named_task != NULL, 0)) stack = mwpy_with_creators(stack, mwpy_named_task);
+    uint32_t context = sql ? mwpy_context_of(thread) : 0;
+    *origin = (mw_origin){.site = stack.site,
+                          .context = context || !sql ? context : mw_get_context(),
+                          .stack = stack.callers,
+                          .request = request.request,
+                          .request_serial = request.serial,
+                          .activation = activation};
+    if (unlikely(announced.dropped != NULL)) let_go_later();
+}
+
 uint32_t mwpy_site_now(void) {
-    mwpy_announce(false);
-    mwpy_announced_quietly();
-    return announced.stack.site;
+    mw_origin origin;
+    mwpy_origin_now(&origin, false, 0);
+    return origin.site;
 }
 
 /* ---- faulted stores ---------------------------------------------------------------------------------------------- */
@@ -163,7 +173,6 @@ void mwpy_origin(const void *ucontext, mw_origin *origin) {
         origin->site = announced.stack.site;
         origin->stack = announced.stack.callers;
         if (announced.context) origin->context = announced.context;
-        origin->activation = announced.activation;
         say_request(origin, announced.request);
         return;
     }

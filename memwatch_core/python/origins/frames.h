@@ -13,19 +13,16 @@ void mwpy_note_imports(void);
  * Needs the GIL. Runs no Python code, so that nothing comes between an operator's read and its write. */
 void mwpy_announce(bool sql);
 
-/* The next announced write is to a name of a function, of which this is the call that runs; 0: it isn't known. Before
- * mwpy_announce(). */
-void mwpy_announce_activation(uint32_t number);
-
 /* The site of the calling thread's Python frame, as an announced write would have it; 0: it has none. Needs the GIL. */
 uint32_t mwpy_site_now(void);
 
 /* Call after mw_write: drops the site and context. May run destructors. */
 void mwpy_announced(void);
 
-/* The same where no destructor may run: code objects that the cache drops are released later, by the interpreter's main
- * thread. */
-void mwpy_announced_quietly(void);
+/* What mwpy_announce() looks up, for mw_write_shadow_from(). No destructor runs: code objects that the cache drops are
+ * released later, by the interpreter's main thread. activation: of a name of a function, which call it is; 0: of
+ * anything else, or not known. */
+void mwpy_origin_now(mw_origin *origin, bool sql, uint32_t activation);
 
 /* The site of an instruction, given by its code unit; 0: the table of sites is full. */
 uint32_t mwpy_site_at(PyCodeObject *code, int unit);

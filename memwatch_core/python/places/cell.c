@@ -15,18 +15,14 @@
 enum { CUT_HEAD = 12 }; /* u64 hash, u32 length */
 
 static void fill(mwpy_cell *cell, enum mwpy_cell_kind kind, const void *bytes, size_t n) {
-    cell->kind = (uint8_t)kind;
-    cell->used = (uint8_t)n;
-    cell->flags = 0;
+    mwpy_cell_begin(cell, kind, (uint32_t)n, 0);
     memcpy(cell->payload, bytes, n);
 }
 
 static void fill_cut(mwpy_cell *cell, enum mwpy_cell_kind kind, uint64_t hash, size_t length, const char *beginning,
                      size_t n) {
     uint32_t shown = length < UINT32_MAX ? (uint32_t)length : UINT32_MAX;
-    cell->kind = (uint8_t)kind;
-    cell->used = (uint8_t)(CUT_HEAD + n);
-    cell->flags = MWPY_CELL_CUT;
+    mwpy_cell_begin(cell, kind, (uint32_t)(CUT_HEAD + n), MWPY_CELL_CUT);
     memcpy(cell->payload, &hash, 8);
     memcpy(cell->payload + 8, &shown, 4);
     memcpy(cell->payload + CUT_HEAD, beginning, n);
@@ -179,19 +175,15 @@ void mwpy_cell_describe_items(mwpy_cell *cell, PyObject *const *items, Py_ssize_
 void mwpy_cell_describe(mwpy_cell *cell, PyObject *value) {
     if (!value) {
         fill(cell, MWPY_ABSENT, "", 0);
+    } else if (likely(mwpy_is_small(value))) {
+        mwpy_cell_say_number(cell, mwpy_small(value));
     } else if (PyLong_CheckExact(value)) {
         int overflow = 0;
-#if PY_VERSION_HEX >= 0x030C0000
-        int64_t number = likely(PyUnstable_Long_IsCompact((PyLongObject *)value))
-                             ? PyUnstable_Long_CompactValue((PyLongObject *)value)
-                             : PyLong_AsLongLongAndOverflow(value, &overflow);
-#else
         int64_t number = PyLong_AsLongLongAndOverflow(value, &overflow);
-#endif
         if (overflow)
             describe_shown(cell, value);
         else
-            fill(cell, MWPY_INT, &number, sizeof number);
+            mwpy_cell_say_number(cell, number);
     } else if (PyUnicode_CheckExact(value)) {
         describe_str(cell, value);
     } else if (PyFloat_CheckExact(value)) {
@@ -208,7 +200,7 @@ void mwpy_cell_describe(mwpy_cell *cell, PyObject *value) {
 
 void mwpy_cell_describe_growing(mwpy_cell *cell, PyObject *value) {
     enum { END = 64 };
-    if (!value || !PyUnicode_CheckExact(value) || PyUnicode_GET_LENGTH(value) <= MWPY_CELL_ROOM) {
+    if (!value || likely(!PyUnicode_CheckExact(value)) || PyUnicode_GET_LENGTH(value) <= MWPY_CELL_ROOM) {
         mwpy_cell_describe(cell, value);
         return;
     }

@@ -5,6 +5,7 @@
 #include "places/words.h"
 
 #include <assert.h>
+#include <string.h>
 
 enum mwpy_cell_kind {
     MWPY_ABSENT = 0,
@@ -44,6 +45,39 @@ void mwpy_cell_describe(mwpy_cell *cell, PyObject *value);
 /* The same; but what tells a long str apart is its end, not a hash of all of it: that would be kept in the str, which
  * could no longer grow where it is. */
 void mwpy_cell_describe_growing(mwpy_cell *cell, PyObject *value);
+
+/* An int of one digit, which most are. */
+static inline bool mwpy_is_small(PyObject *value) {
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyLong_CheckExact(value) && PyUnstable_Long_IsCompact((PyLongObject *)value);
+#else
+    return PyLong_CheckExact(value) && Py_SIZE(value) >= -1 && Py_SIZE(value) <= 1;
+#endif
+}
+static inline int64_t mwpy_small(PyObject *value) {
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyUnstable_Long_CompactValue((PyLongObject *)value);
+#else
+    return Py_SIZE(value) * (int64_t)((PyLongObject *)value)->ob_digit[0];
+#endif
+}
+
+/* What comes before the payload, written at once: bytes that were written one by one can't be read at once before they
+ * have left the processor's store buffer. */
+static inline void mwpy_cell_begin(mwpy_cell *cell, uint32_t kind, uint32_t used, uint32_t flags) {
+    uint32_t head = kind | used << 8 | flags << 16; /* little-endian, as all that we run on */
+    memcpy(cell, &head, sizeof head);
+}
+static inline void mwpy_cell_add(mwpy_cell *cell, uint32_t to_kind) {
+    uint32_t head;
+    memcpy(&head, cell, sizeof head);
+    head |= to_kind;
+    memcpy(cell, &head, sizeof head);
+}
+static inline void mwpy_cell_say_number(mwpy_cell *cell, int64_t number) {
+    mwpy_cell_begin(cell, MWPY_INT, sizeof number, 0);
+    memcpy(cell->payload, &number, sizeof number);
+}
 
 /* A list of these items, whatever its type. */
 void mwpy_cell_describe_items(mwpy_cell *cell, PyObject *const *items, Py_ssize_t n);

@@ -155,17 +155,18 @@ mwpy_cell_number mwpy_node_take_cell(mwpy_node *node, PyObject *key) {
     return MWPY_NO_CELL;
 }
 
+static __attribute__((noinline)) void tell_path(mwpy_node *node, PyObject *key, mwpy_cell_number number) {
+    char text[MWPY_KEY_TEXT];
+    mwpy_node_tell(node, number, text, key ? mwpy_node_key_text(node, key, text) : 0);
+}
+
 void mwpy_node_write(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_cell *now, mw_shadow why) {
     mwpy_cells *cells = &node->root->cells;
     mwpy_node_hide(node, key, number, now);
-    bool judged = unlikely(cells->judged != NULL);
-    if (why != MW_SHADOW_SILENT && (judged || !mwpy_cell_is_told(cells, number))) {
-        char text[MWPY_KEY_TEXT];
-        size_t n = key ? mwpy_node_key_text(node, key, text) : 0;
-        if (!mwpy_cell_is_told(cells, number)) mwpy_node_tell(node, number, text, n);
-        if (judged) mwpy_node_says_path(node, text, n);
-    }
-    mwpy_cell_write(cells, number, now, why);
+    bool judged = unlikely(cells->judged != NULL) && why != MW_SHADOW_SILENT;
+    if (why != MW_SHADOW_SILENT && unlikely(!mwpy_cell_is_told(cells, number))) tell_path(node, key, number);
+    if (judged) mwpy_node_is_subject(node, key, NULL, number);
+    mwpy_cell_write(cells, number, now, why, 0);
     if (judged) mw_set_subject(NULL, 0);
 }
 

@@ -132,8 +132,9 @@ void mwpy_node_move(mwpy_node *node, PyObject *dict, mw_shadow why);
 /* The path of a key (NULL: of the node itself), or its end where it is too long. Returns how many bytes. */
 enum { MWPY_PATH = 2048, MWPY_KEY_TEXT = 256, MWPY_CALLED = 4 * 1024 };
 size_t mwpy_node_path(const mwpy_node *node, PyObject *key, char out[MWPY_PATH]);
-/* Says the path of what is announced next, for conditions; text: of its key. */
-void mwpy_node_says_path(const mwpy_node *node, const char *text, size_t n);
+/* What is announced next is in this place, of which conditions may want the path. key NULL: that of a list as a whole,
+ * or of the member of a set that a cell says. Until mw_set_subject(NULL, 0). */
+void mwpy_node_is_subject(const mwpy_node *node, PyObject *key, const mwpy_cell *says, mwpy_cell_number number);
 /* How a key is written behind its node; and one of its links, which of a list is the address of an item. */
 size_t mwpy_node_key_text(const mwpy_node *node, PyObject *key, char out[MWPY_KEY_TEXT]);
 size_t mwpy_node_link_text(const mwpy_node *node, PyObject *key, char out[MWPY_KEY_TEXT]);

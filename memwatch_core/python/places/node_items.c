@@ -185,7 +185,7 @@ static mwpy_cell_number cell_of(mwpy_node *node, Py_ssize_t index, PyObject *bef
     describe_before(&was, node, index, before, alive);
     mwpy_cell_untell(cells, given->cell);
     hide(node, index, given->cell, &was);
-    mwpy_cell_write(cells, given->cell, &was, MW_SHADOW_SILENT);
+    mwpy_cell_write(cells, given->cell, &was, MW_SHADOW_SILENT, 0);
     return given->cell;
 }
 
@@ -584,7 +584,7 @@ static void tell_order(mwpy_node *node, const mwpy_list_turn *turn) {
     mwpy_cell cell;
     memcpy(&cell, turn->before, sizeof cell);
     mwpy_node_hide_called(node, "", 0, items->whole, &cell);
-    mwpy_cell_write(cells, items->whole, &cell, MW_SHADOW_SILENT);
+    mwpy_cell_write(cells, items->whole, &cell, MW_SHADOW_SILENT, 0);
     mwpy_cell_describe_items(&cell, now, items->n);
     cell.flags |= MWPY_CELL_MOVED;
     mwpy_node_write(node, NULL, items->whole, &cell, MW_SHADOW_NOW);

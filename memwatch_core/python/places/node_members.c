@@ -66,15 +66,14 @@ static void hide(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_c
 static void write_cell(mwpy_node *node, PyObject *key, mwpy_cell_number number, mwpy_cell *now, mw_shadow why) {
     mwpy_cells *cells = &node->root->cells;
     hide(node, key, number, now);
-    bool judged = unlikely(cells->judged != NULL);
-    if (why != MW_SHADOW_SILENT && (judged || !mwpy_cell_is_told(cells, number))) {
+    bool judged = unlikely(cells->judged != NULL) && why != MW_SHADOW_SILENT;
+    const mwpy_cell *says = now->kind ? now : mwpy_cell_at(cells, number);
+    if (why != MW_SHADOW_SILENT && !mwpy_cell_is_told(cells, number)) {
         char text[MWPY_KEY_TEXT];
-        const mwpy_cell *says = now->kind ? now : mwpy_cell_at(cells, number);
-        size_t n = mwpy_member_text(text, sizeof text, says);
-        if (!mwpy_cell_is_told(cells, number)) mwpy_node_tell(node, number, text, n);
-        if (judged) mwpy_node_says_path(node, text, n);
+        mwpy_node_tell(node, number, text, mwpy_member_text(text, sizeof text, says));
     }
-    mwpy_cell_write(cells, number, now, why);
+    if (judged) mwpy_node_is_subject(node, NULL, says, number);
+    mwpy_cell_write(cells, number, now, why, 0);
     if (judged) mw_set_subject(NULL, 0);
 }
 

@@ -170,14 +170,37 @@ static bool is_called(const mwpy_root *root, const char *path, size_t n, bool (*
     return is(name, root->called_n + n);
 }
 
-void mwpy_node_says_path(const mwpy_node *node, const char *text, size_t n) {
+/* ---- for conditions ---- */
+
+static struct {
+    const mwpy_node *node;
+    PyObject *key;         /* NULL: the place of a list as a whole, or */
+    const mwpy_cell *says; /* that of a member of a set */
+} subject;
+
+static const char *subject_path(size_t *length) {
     static char name[MWPY_CALLED + MWPY_PATH + MWPY_KEY_TEXT];
+    char text[MWPY_KEY_TEXT];
+    const mwpy_node *node = subject.node;
     size_t start = node->root->called_n;
+    size_t n = subject.says  ? mwpy_member_text(text, sizeof text, subject.says)
+               : subject.key ? mwpy_node_key_text(node, subject.key, text)
+                             : 0;
     memcpy(name, node->root->called, start);
     start += mwpy_node_path(node, NULL, name + start);
     memcpy(name + start, text, n);
-    mw_set_subject(name, start + n);
+    *length = start + n;
+    return name;
 }
+
+void mwpy_node_is_subject(const mwpy_node *node, PyObject *key, const mwpy_cell *says, mwpy_cell_number number) {
+    subject.node = node;
+    subject.key = key;
+    subject.says = says;
+    mw_set_subject_by(subject_path, mwpy_cell_path(&node->root->cells, number));
+}
+
+/* ---- whether a pattern names it ---- */
 
 bool mwpy_node_is_called(const mwpy_node *node, const char *text, size_t n, bool (*is)(const char *, size_t)) {
     static char path[MWPY_PATH + MWPY_KEY_TEXT];

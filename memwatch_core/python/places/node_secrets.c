@@ -78,7 +78,7 @@ static void hide_held(mwpy_node *node, mwpy_cell_number number) {
     mwpy_cells *cells = &node->root->cells;
     if (number == MWPY_NO_CELL) return;
     mwpy_cell hidden = *mwpy_cell_at(cells, number);
-    if (mwpy_cell_hide(cells, &hidden)) mwpy_cell_write(cells, number, &hidden, MW_SHADOW_SILENT);
+    if (mwpy_cell_hide(cells, &hidden)) mwpy_cell_write(cells, number, &hidden, MW_SHADOW_SILENT, 0);
 }
 
 static void hide_index(mwpy_node *node, PyObject *index) {

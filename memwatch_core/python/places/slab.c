@@ -6,19 +6,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/compiler.h"
 #include "base/hash.h"
 #include "breaks/breaks.h"
 #include "errors.h"
 #include "origins/frames.h"
 
-enum { CELLS_OF_PAGE = MW_PAGE_SIZE / MWPY_CELL, INDEX_BITS = 26, SLAB_PAGES_MAX = 1 << 16 };
-static_assert((uint64_t)SLAB_PAGES_MAX * CELLS_OF_PAGE <= 1u << INDEX_BITS, "a cell's number holds its place");
-static_assert(MWPY_SLABS < 1 << (32 - INDEX_BITS), "and its slab's");
-
-static const mwpy_slab_of_cells *slab_of(const mwpy_cells *cells, mwpy_cell_number number) {
-    return &cells->slab[number >> INDEX_BITS];
-}
-static uint32_t index_of(mwpy_cell_number number) { return number & ((1u << INDEX_BITS) - 1); }
+enum { CELLS_OF_PAGE = MW_PAGE_SIZE / MWPY_CELL, SLAB_PAGES_MAX = 1 << 16 };
+static_assert((uint64_t)SLAB_PAGES_MAX * CELLS_OF_PAGE <= 1u << MWPY_INDEX_BITS, "a cell's number holds its place");
+static_assert(MWPY_SLABS < 1 << (32 - MWPY_INDEX_BITS), "and its slab's");
 
 static void drop(mwpy_slab_of_cells *slab, const mw_ending *ending) {
     if (slab->id) mw_end_watch(slab->id, ending); /* NO_VARIABLE: its session is closed */
@@ -58,6 +54,7 @@ static int grow(mwpy_cells *cells, size_t pages) {
     *slab = (mwpy_slab_of_cells){.pages = pages < SLAB_PAGES_MAX ? pages : SLAB_PAGES_MAX};
     slab->told = PyMem_Calloc(slab->pages * CELLS_OF_PAGE, sizeof *slab->told);
     slab->page = slab->told ? mw_page_alloc(slab->pages) : NULL;
+    slab->cells = slab->page ? mw_write_view(slab->page) : NULL;
     int64_t id = slab->page ? mw_register_page(slab->page, slab->pages * MW_PAGE_SIZE, cells->flags, MW_DEPTH_FULL)
                             : (errno == EFBIG ? MW_ERR_FILE_SIZE : MW_ERR_NO_MEMORY);
     int error = id < 0 ? (int)id : MW_OK;
@@ -139,7 +136,7 @@ mwpy_cell_number mwpy_cell_take(mwpy_cells *cells) {
         }
         last = &cells->slab[cells->slabs - 1];
     }
-    return (cells->slabs - 1) << INDEX_BITS | last->used++;
+    return (cells->slabs - 1) << MWPY_INDEX_BITS | last->used++;
 }
 
 void mwpy_cell_give_back(mwpy_cells *cells, mwpy_cell_number number) {
@@ -154,42 +151,32 @@ void mwpy_cell_give_back(mwpy_cells *cells, mwpy_cell_number number) {
     cells->free[cells->free_n++] = number;
 }
 
-const mwpy_cell *mwpy_cell_at(const mwpy_cells *cells, mwpy_cell_number number) {
-    return (const mwpy_cell *)(slab_of(cells, number)->page + (size_t)index_of(number) * MWPY_CELL);
-}
-
 struct mwpy_aliases mwpy_aliases;
 
-static bool has_path(const mwpy_cells *cells, const struct mwpy_told *told) {
-    return told->stamp == mw_journal_stamp() && told->renames == cells->renames;
-}
-
-bool mwpy_cell_has_path(const mwpy_cells *cells, mwpy_cell_number number) {
-    return has_path(cells, &slab_of(cells, number)->told[index_of(number)]);
-}
-
 bool mwpy_cell_is_told(const mwpy_cells *cells, mwpy_cell_number number) {
-    const struct mwpy_told *told = &slab_of(cells, number)->told[index_of(number)];
-    return has_path(cells, told) && told->turn == mwpy_aliases.turn;
+    return mwpy_cell_has_path(cells, number) &&
+           mwpy_slab_of(cells, number)->told[mwpy_index_of(number)].turn == mwpy_aliases.turn;
 }
 
 void mwpy_cell_untell(mwpy_cells *cells, mwpy_cell_number number) {
-    struct mwpy_told *told = &cells->slab[number >> INDEX_BITS].told[index_of(number)];
+    struct mwpy_told *told = &cells->slab[number >> MWPY_INDEX_BITS].told[mwpy_index_of(number)];
     told->stamp = told->judged = 0;
 }
 
 uint64_t *mwpy_cell_judged(const mwpy_cells *cells, mwpy_cell_number number) {
-    return &slab_of(cells, number)->told[index_of(number)].judged;
+    return &mwpy_slab_of(cells, number)->told[mwpy_index_of(number)].judged;
 }
 
+static uint64_t paths; /* told so far, of all watches */
+
 void mwpy_cell_tell(mwpy_cells *cells, mwpy_cell_number number, const char *path, size_t n) {
-    const mwpy_slab_of_cells *slab = slab_of(cells, number);
-    uint32_t index = index_of(number);
+    const mwpy_slab_of_cells *slab = mwpy_slab_of(cells, number);
+    uint32_t index = mwpy_index_of(number);
     uint64_t stamp =
         mw_journal_stamp(); /* before: a journal that goes on to its next part meanwhile has it told again */
     if (!mw_place_record(slab->id, (uint64_t)index * MWPY_CELL, path, n))
-        slab->told[index] =
-            (struct mwpy_told){.stamp = stamp, .renames = cells->renames, .judged = slab->told[index].judged};
+        slab->told[index] = (struct mwpy_told){
+            .stamp = stamp, .path = ++paths, .renames = cells->renames, .judged = slab->told[index].judged};
 }
 
 static uint64_t digest(const char *bytes, size_t n) {
@@ -200,30 +187,36 @@ static uint64_t digest(const char *bytes, size_t n) {
 
 void mwpy_cell_tell_aliases(mwpy_cells *cells, mwpy_cell_number number, const char *names, size_t n) {
     static const uint32_t none;
-    const mwpy_slab_of_cells *slab = slab_of(cells, number);
-    struct mwpy_told *told = &slab->told[index_of(number)];
+    const mwpy_slab_of_cells *slab = mwpy_slab_of(cells, number);
+    struct mwpy_told *told = &slab->told[mwpy_index_of(number)];
     uint64_t now = digest(names, n);
     if (now != told->aliases) {
-        uint64_t offset = (uint64_t)index_of(number) * MWPY_CELL;
+        uint64_t offset = (uint64_t)mwpy_index_of(number) * MWPY_CELL;
         if (mw_alias_record(slab->id, offset, n ? names : (const char *)&none, n ? n : sizeof none)) return;
         told->aliases = now;
     }
     told->turn = mwpy_aliases.turn;
 }
 
-void mwpy_cell_write(mwpy_cells *cells, mwpy_cell_number number, mwpy_cell *now, mw_shadow why) {
-    const mwpy_slab_of_cells *slab = slab_of(cells, number);
-    size_t before = mwpy_cell_size(mwpy_cell_at(cells, number)), after = mwpy_cell_size(now);
+void mwpy_cell_write(mwpy_cells *cells, mwpy_cell_number number, mwpy_cell *now, mw_shadow why, uint32_t activation) {
+    const mwpy_slab_of_cells *slab = mwpy_slab_of(cells, number);
+    uint32_t index = mwpy_index_of(number);
+    size_t before = mwpy_cell_size(&slab->cells[index]), after = mwpy_cell_size(now);
+    size_t n = before > after ? before : after;
     if (before > after) memset((char *)now + after, 0, before - after); /* no bytes of an older value stay behind */
-    if (why == MW_SHADOW_NOW) mwpy_announce(cells->flags & MW_TRACK_SQL);
-    mw_write_shadow(slab->id, (uint64_t)index_of(number) * MWPY_CELL, now, before > after ? before : after, why);
-    if (why == MW_SHADOW_NOW) mwpy_announced_quietly();
+    if (likely(why == MW_SHADOW_NOW)) {
+        mw_origin origin;
+        mwpy_origin_now(&origin, cells->flags & MW_TRACK_SQL, activation);
+        mw_write_shadow_from(slab->id, (uint64_t)index * MWPY_CELL, now, n, &origin);
+    } else {
+        mw_write_shadow(slab->id, (uint64_t)index * MWPY_CELL, now, n, why);
+    }
     if (!cells->acts_itself) mwpy_act_later();
 }
 
 void mwpy_cell_empty(mwpy_cells *cells, mwpy_cell_number number) {
     mwpy_cell none = {0};
     if (number == MWPY_NO_CELL) return;
-    mwpy_cell_write(cells, number, &none, MW_SHADOW_SILENT);
+    mwpy_cell_write(cells, number, &none, MW_SHADOW_SILENT, 0);
     mwpy_cell_give_back(cells, number);
 }

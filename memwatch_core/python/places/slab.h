@@ -3,7 +3,7 @@
 #define MEMWATCH_PYTHON_SLAB_H
 #include "places/cell.h"
 
-enum { MWPY_SLABS = 20 };
+enum { MWPY_SLABS = 20, MWPY_INDEX_BITS = 26 }; /* of a cell's number: its place in its slab */
 
 /* Why something that is held isn't followed, and the head of such a record: docs/journal-format.md. */
 enum mwpy_why_left {
@@ -23,12 +23,15 @@ struct mwpy_left {
 enum { MWPY_LEFT_HEAD = 12 }; /* bytes of it that are recorded */
 
 typedef struct mwpy_slab_of_cells {
-    unsigned char *page; /* the watched view */
+    unsigned char *page;    /* the watched view */
+    const mwpy_cell *cells; /* the same, by the addresses that the core writes to: where it has just written, the
+                               processor finds the bytes at no others at once */
     size_t pages;
     mw_variable_id id;
     uint32_t used; /* cells handed out so far */
     struct mwpy_told {
         uint64_t stamp;   /* mw_journal_stamp() when its path was recorded; 0: never */
+        uint64_t path;    /* which one, as mw_set_subject_by() has it */
         uint64_t renames; /* of the watch, at that time */
         uint64_t turn;    /* of mwpy_aliases, when its other names were looked at */
         uint64_t aliases; /* stands for those that were recorded; 0: none */
@@ -88,11 +91,24 @@ void mwpy_cell_give_back(mwpy_cells *cells, mwpy_cell_number number);
 /* The same of one that may hold something, which it gives up without an event. MWPY_NO_CELL: nothing. */
 void mwpy_cell_empty(mwpy_cells *cells, mwpy_cell_number number);
 
-const mwpy_cell *mwpy_cell_at(const mwpy_cells *cells, mwpy_cell_number number);
+static inline const mwpy_slab_of_cells *mwpy_slab_of(const mwpy_cells *cells, mwpy_cell_number number) {
+    return &cells->slab[number >> MWPY_INDEX_BITS];
+}
+static inline uint32_t mwpy_index_of(mwpy_cell_number number) { return number & ((1u << MWPY_INDEX_BITS) - 1); }
+static inline const mwpy_cell *mwpy_cell_at(const mwpy_cells *cells, mwpy_cell_number number) {
+    return &mwpy_slab_of(cells, number)->cells[mwpy_index_of(number)];
+}
 /* Whether the journal knows all names of a cell's place. */
 bool mwpy_cell_is_told(const mwpy_cells *cells, mwpy_cell_number number);
 /* Whether it knows the path; if not, mwpy_cell_tell() says it. */
-bool mwpy_cell_has_path(const mwpy_cells *cells, mwpy_cell_number number);
+static inline bool mwpy_cell_has_path(const mwpy_cells *cells, mwpy_cell_number number) {
+    const struct mwpy_told *told = &mwpy_slab_of(cells, number)->told[mwpy_index_of(number)];
+    return told->stamp == mw_journal_stamp() && told->renames == cells->renames;
+}
+/* Which path the journal knows, for mw_set_subject_by(). */
+static inline uint64_t mwpy_cell_path(const mwpy_cells *cells, mwpy_cell_number number) {
+    return mwpy_cell_has_path(cells, number) ? mwpy_slab_of(cells, number)->told[mwpy_index_of(number)].path : 0;
+}
 /* It is given to another place, whose path must be told. */
 void mwpy_cell_untell(mwpy_cells *cells, mwpy_cell_number number);
 void mwpy_cell_tell(mwpy_cells *cells, mwpy_cell_number number, const char *path, size_t n);
@@ -104,6 +120,7 @@ static inline bool mwpy_cell_hide(const mwpy_cells *cells, mwpy_cell *cell) {
     return mwpy_cell_hide_as(cell, cells->slab[0].id);
 }
 uint64_t *mwpy_cell_judged(const mwpy_cells *cells, mwpy_cell_number number);
-/* Writes what the cell holds now; fills `now` with zeros as far as it held more. */
-void mwpy_cell_write(mwpy_cells *cells, mwpy_cell_number number, mwpy_cell *now, mw_shadow why);
+/* Writes what the cell holds now; fills `now` with zeros as far as it held more. activation: as mwpy_origin_now() has
+ * it. */
+void mwpy_cell_write(mwpy_cells *cells, mwpy_cell_number number, mwpy_cell *now, mw_shadow why, uint32_t activation);
 #endif
