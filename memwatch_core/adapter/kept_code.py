@@ -16,7 +16,7 @@ from types import CodeType
 
 from .. import __version__, trust
 
-FORMAT = 1
+FORMAT = 2
 """Changes with what the code announces, and how."""
 _LARGEST = 64 << 20
 _MAGIC = f"memwatch {__version__} {FORMAT} ".encode() + importlib.util.MAGIC_NUMBER
