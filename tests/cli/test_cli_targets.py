@@ -149,30 +149,6 @@ def test_the_import_system_is_what_it_is_without_us(orders: Path, options: list[
     assert {name: each for name, each in found.items() if each != expected[name]} == {}
 
 
-def test_code_that_was_kept_is_used_and_is_nobody_elses(orders: Path) -> None:
-    from memwatch_core.adapter import kept_code
-
-    source = orders / "shelf.py"
-    code = compile(source.read_text(), str(source), "exec")
-    (orders / "__pycache__").mkdir(mode=0o700)
-    before = sys.dont_write_bytecode
-    sys.dont_write_bytecode = False
-    try:
-        assert kept_code.read(str(source), "shelf") is None
-        kept_code.write(str(source), "shelf", code)
-    finally:
-        sys.dont_write_bytecode = before
-    (kept,) = (orders / "__pycache__").iterdir()
-    assert re.fullmatch(r"shelf\.cpython-\d+\.memwatch-\d+\.pyc", kept.name)
-    assert kept_code.read(str(source), "shelf") == code
-    assert kept_code.read(str(source), "other") is None
-    kept.chmod(0o666)
-    assert kept_code.read(str(source), "shelf") is None, "anybody may have written it"
-    kept.chmod(0o600)
-    source.write_text("STATE = 1 # longer\n")
-    assert kept_code.read(str(source), "shelf") is None, "the source is another one"
-
-
 def test_a_pattern_for_modules_means_no_module_of_ours_and_nothing_else_that_is_imported(
     memwatch: Run, tmp_path: Path
 ) -> None:
