@@ -145,8 +145,8 @@ def _paths(value: Any, lax: bool) -> Paths:
 
 
 _MODULE = re.compile(r"[\w*?]+(\.[\w*?]+)*")
-_PATTERN = re.compile(r"(?:\[[^\]]*\]|\{[^}]*\}|[^,])+")
-"""One of several that have commas between them: one in brackets belongs to a key."""
+_PATTERN = re.compile(r"(?:\[[^\]]*\]|\{[^}]*\}|[^,\n])+")
+"""One of several that have commas or line breaks between them: a comma in brackets belongs to a key."""
 
 
 def _patterns(value: Any, lax: bool) -> Names:
