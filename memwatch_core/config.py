@@ -20,6 +20,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
@@ -84,7 +85,7 @@ def load(
     """
     config, mistakes = examine(file, overrides, labels, directory, environment)
     if mistakes:
-        raise ConfigError(*mistakes)
+        raise ConfigError(*chain.from_iterable(mistakes))
     return config
 
 
@@ -94,8 +95,9 @@ def examine(
     labels: Mapping[str, str] | None = None,
     directory: str | os.PathLike[str] | None = None,
     environment: Mapping[str, str] | None = None,
-) -> tuple[Config, tuple[str, ...]]:
-    """As :func:`load`, but returns the configuration without the wrong settings, and a sentence about each mistake."""
+) -> tuple[Config, tuple[tuple[str, ...], ...]]:
+    """As :func:`load`, but returns the configuration without the wrong settings, and what is said about each mistake:
+    lines, of which all but the first show where it is."""
     here = Path(directory).absolute() if directory else _working_folder()
     environment = os.environ if environment is None else environment
     named = environment.get("MEMWATCH_CONFIG") if file is None else file
@@ -130,7 +132,7 @@ def override(
     collector.add_caller(overrides, labels or {}, here)
     collector.values.setdefault("journal.folder", config.journal.folder)
     if collector.mistakes:
-        raise ConfigError(*collector.mistakes)
+        raise ConfigError(*chain.from_iterable(collector.mistakes))
     return collector.build(here, config.file)
 
 
@@ -175,7 +177,7 @@ class _Collector:
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self.sources: dict[str, Source] = {}
-        self.mistakes: list[str] = []
+        self.mistakes: list[tuple[str, ...]] = []
 
     @contextmanager
     def noting(self) -> Iterator[None]:
@@ -183,7 +185,10 @@ class _Collector:
         try:
             yield
         except ConfigError as error:
-            self.mistakes += error.lines
+            self.mistakes.append(error.lines)
+
+    def note(self, mistake: str) -> None:
+        self.mistakes.append((mistake,))
 
     def add_file(self, path: Path, text: str, here: Path) -> None:
         data = config_file.parse(path, text)
@@ -208,20 +213,20 @@ class _Collector:
         mistakes."""
         for section, content in data.items():
             if section not in ALL_SECTIONS:
-                self.mistakes.append(f"{at(section)}: unknown section [{section}]{_section_hint(section)}")
+                self.note(f"{at(section)}: unknown section [{section}]{_section_hint(section)}")
                 continue
             if not isinstance(content, Mapping):
-                self.mistakes.append(f"{at(section)}: {section} must be a table: write [{section}] above its settings")
+                self.note(f"{at(section)}: {section} must be a table: write [{section}] above its settings")
                 continue
             for key, value in content.items():
                 if "." in key:  # a dot would be confused with a dotted key's
-                    self.mistakes.append(
+                    self.note(
                         f'{at(section)}: [{section}] "{key}": no setting or plugin has a dot in its name; '
                         "write it without quotes, or leave it out"
                     )
                 elif section in PLUGIN_TABLES or (section == "sql" and isinstance(value, Mapping)):
                     if not isinstance(value, Mapping):
-                        self.mistakes.append(
+                        self.note(
                             f"{at(f'{section}.{key}')}: {section}.{key} must be a table, the settings of the plugin "
                             f"{key!r}: write [{section}.{key}]"
                         )
@@ -254,6 +259,8 @@ class _Collector:
             raise ConfigError(f"{where}: unknown key {section}.{name}{hint}")
         try:
             return check(value, lax)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {section}.{name}: {error.lines[0]}", *error.lines[1:]) from None
         except ValueError as error:
             words = re.findall(r"'([^']+)'", str(error)) if str(error).startswith("must be '") else []
             hint = suggest(value, words) if isinstance(value, str) else ""

@@ -145,8 +145,8 @@ def _paths(value: Any, lax: bool) -> Paths:
 
 
 _MODULE = re.compile(r"[\w*?]+(\.[\w*?]+)*")
-_PATTERN = re.compile(r"(?:\[[^\]]*\]|\{[^}]*\}|[^,])+")
-"""One of several that have commas between them: one in brackets belongs to a key."""
+_PATTERN = re.compile(r"(?:\[[^\]]*\]|\{[^}]*\}|[^,\n])+")
+"""One of several that have commas or line breaks between them: a comma in brackets belongs to a key."""
 
 
 def _patterns(value: Any, lax: bool) -> Names:
@@ -162,8 +162,8 @@ def _patterns(value: Any, lax: bool) -> Names:
 
 
 def _targets(value: Any, lax: bool) -> Names:
-    """Targets, each as it was written. Text has them one by line or with commas between them, as in a shell."""
-    from .errors import ConfigError
+    """Targets, each as it was written. Text has them one by line or with commas between them, as in a shell. Raises
+    ConfigError, which shows the place of the mistake."""
     from .targets import parse
 
     if lax and isinstance(value, str):
@@ -171,10 +171,7 @@ def _targets(value: Any, lax: bool) -> Names:
     if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
         raise ValueError('must be a list of targets, such as ["orders:config", "orders:Order.total"]')
     for each in value:
-        try:
-            parse(each)
-        except ConfigError as error:
-            raise ValueError("\n".join(error.lines)) from None
+        parse(each)
     return tuple(dict.fromkeys(value))
 
 
@@ -184,13 +181,13 @@ def _conditions(value: Any, lax: bool) -> Names:
     if not isinstance(value, list | tuple) or not all(isinstance(each, str) and each.strip() for each in value):
         raise ValueError('must be a list of conditions, such as ["new < 0", "order.*: new is None"]')
     from .condition_text import parted, read
-    from .errors import ConditionError
+    from .errors import ConditionError, ConfigError
 
     for text in value:
         try:
             read(parted(text)[1])
         except ConditionError as error:
-            raise ValueError(f"has {text!r}: {error.why}; docs/breaks.md has the language") from None
+            raise ConfigError("not a condition; docs/breaks.md has the language", *error.lines[1:]) from None
     return tuple(value)
 
 

@@ -93,7 +93,10 @@ class _Reader:
 
     def fail(self, why: str, remedy: str = _HELP, at: int | None = None) -> ConfigError:
         at = self.at if at is None else at
-        return ConfigError(f"not a target: {why}", f"  {self.text}", f"  {' ' * at}^", remedy)
+        start = max(0, at - 50)
+        return ConfigError(
+            f"not a target: {why}", f"  {self.text[start : start + 70]}", f"  {' ' * (at - start)}^", remedy
+        )
 
     def take(self, pattern: re.Pattern[str]) -> str:
         found = pattern.match(self.text, self.at)
@@ -108,7 +111,7 @@ class _Reader:
 
     def read(self) -> Target:
         if self.text != self.text.strip():
-            raise self.fail("it begins or ends with a blank", "leave the blank out", 0 if self.text[:1] == " " else -1)
+            raise self.fail("it begins or ends with a blank", "leave the blank out", self.first_blank())
         module = self.take(_MODULES)
         self.check_module(module)
         if self.at == len(self.text):
@@ -129,6 +132,9 @@ class _Reader:
             else:
                 raise self.fail(f"{self.text[self.at]!r} can't stand here", 'go on with .NAME, ["KEY"] or ():LOCAL')
         return Target(self.text, module, tuple(steps))
+
+    def first_blank(self) -> int:
+        return 0 if self.text != self.text.lstrip() else len(self.text) - 1
 
     def check_module(self, module: str) -> None:
         if not module:

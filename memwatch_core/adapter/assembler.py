@@ -18,7 +18,7 @@ _JUMPS = frozenset(opcode.hasjrel) | frozenset(opcode.hasjabs)
 ASYNC_END = opcode.opmap["END_ASYNC_FOR"]
 """From CPython 3.14 on, it says which SEND it belongs to, as if it jumped back to it."""
 _BACKWARD = frozenset(number for name, number in opcode.opmap.items() if "BACKWARD" in name) | {ASYNC_END}
-_TWO_STORES = opcode.opmap.get("STORE_FAST_STORE_FAST", -1)
+TWO_STORES = opcode.opmap.get("STORE_FAST_STORE_FAST", -1)
 _STORE_FAST = opcode.opmap["STORE_FAST"]
 _ONE_LINE, _NO_COLUMN, _LONG, _NOWHERE = 10, 13, 14, 15
 """Forms of an entry of the table of positions; the ones below 10 are short."""
@@ -83,7 +83,7 @@ def compiled(text: str, name: str) -> Op:
 
 def halves(instruction: Instruction) -> tuple[Op, ...]:
     """The two stores that an instruction makes in one, in their order; of any other, itself."""
-    if instruction.op == _TWO_STORES:
+    if instruction.op == TWO_STORES:
         return Op(_STORE_FAST, instruction.arg >> 4), Op(_STORE_FAST, instruction.arg & 15)
     return (Op(instruction.op, instruction.arg, instruction.caches),)
 

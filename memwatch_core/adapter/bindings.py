@@ -1,11 +1,12 @@
 """Where the code of a function binds names, and that code with each binding announced.
 
-An announcement stands before the instruction that stores: the value passes through a *site*, while the name still holds
-what it held. A site is a constant of the code, of a type of ours whose ``site[value]`` is the value. ``-site`` stands
-before a deletion, ``~entry`` where a function begins.
+An announcement stands before the instruction that stores or deletes, while the name still holds what it held, or where
+a function begins. It loads a constant of the code, asks for its truth, and drops the answer. That constant is of a type
+of ours, a *site*, which is told so that it is its turn; it finds the value to be stored on the frame's stack, below
+itself. Where something else stands for it, in code that was marshalled or pickled, the announcement does nothing.
 
-``x += e`` is announced in two steps, ``~site`` before the addition and ``-site`` behind the store: CPython adds to a
-text in place, as long as the store is the next instruction.
+``x += e`` is announced in two steps, before the addition and behind the store: CPython adds to a text in place, as long
+as the store is the next instruction.
 
 Code that :func:`instrument` returns has placeholders, which can be marshalled; :func:`bind` puts in the sites.
 
@@ -21,14 +22,13 @@ from collections.abc import Collection, Sequence
 from types import CodeType
 from typing import Any, NamedTuple, Protocol
 
-from . import comprehensions
+from . import comprehensions, stacks
 from .assembler import Insertions, Instruction, Op, compiled, halves, insert, instructions
 
-MARK = "\0memwatch locals 1"
+MARK = "\0memwatch locals 2"
 """The first item of a placeholder."""
-_SUBSCRIPT = compiled("a[b]", opcode.opname[opcode.opmap.get("BINARY_SUBSCR", opcode.opmap["BINARY_OP"])])
-_LOAD, _SWAP, _POP = opcode.opmap["LOAD_CONST"], Op(opcode.opmap["SWAP"], 2), Op(opcode.opmap["POP_TOP"])
-_MINUS, _INVERT = compiled("-a", "UNARY_NEGATIVE"), compiled("~a", "UNARY_INVERT")
+_LOAD, _POP = opcode.opmap["LOAD_CONST"], Op(opcode.opmap["POP_TOP"])
+_TRUTH = compiled("not a", "TO_BOOL" if "TO_BOOL" in opcode.opmap else "UNARY_NOT")
 _RESUME, _MAKE_CELL = opcode.opmap["RESUME"], opcode.opmap["MAKE_CELL"]
 _NONE = next(one for one in instructions(compile("[None, a]", "", "eval")) if one.op != _RESUME)
 _KINDS = {"FAST": "fast", "DEREF": "cell", "NAME": "name", "GLOBAL": "global"}
@@ -59,15 +59,19 @@ class Entry(NamedTuple):
 
 
 class Site(NamedTuple):
-    """Placeholder for what stands before a binding."""
+    """Placeholder for what announces a binding."""
 
     mark: str
     kind: str
-    """fast, cell, name or global; sum, which is fast as well."""
+    """fast, cell, name or global: where the name is kept."""
+    does: str
+    """store or delete, of what follows; add, of an addition that follows, and then sum, behind the store."""
     name: str
     slot: int
     owner: int
     """Which of the functions around, itself included, the outermost is 0; -1: the module."""
+    depth: int
+    """How many values are on the stack."""
 
 
 class _Scope:
@@ -102,8 +106,10 @@ class _Scope:
 class _Binding(NamedTuple):
     at: Instruction
     half: int
+    depth: int
+    """How many values are on the stack before it."""
     added: Instruction | None
-    """The addition whose sum it stores."""
+    """The addition whose sum it stores, by the instruction before."""
     kind: str
     name: str
     slot: int
@@ -138,7 +144,7 @@ def _instrumented(scope: _Scope, module: str, names: Collection[str] | None) -> 
         name = f"{module}:{code.co_qualname}" + ("" if scope.is_class else "()")
         entry = Entry(MARK, "entry", name, code.co_firstlineno, parameters, shared)
         resume = next(one for one in found if one.op == _RESUME)
-        insertions.behind[resume.at] = [*constants.load(entry), _INVERT, _POP]
+        insertions.behind[resume.at] = constants.announce(entry)
     if changed:
         code = code.replace(co_consts=inner)
     return insert(code, insertions, constants.new, _DEPTH) if constants.new else code
@@ -155,21 +161,23 @@ class _Constants:
     def new(self) -> list[tuple[Any, ...]]:
         return list(self._numbers)
 
-    def load(self, placeholder: tuple[Any, ...]) -> list[Op]:
+    def announce(self, placeholder: tuple[Any, ...]) -> list[Op]:
         number = self._numbers.setdefault(tuple(placeholder), len(self._numbers))
-        return [Op(_LOAD, self._count + number)]
+        return [Op(_LOAD, self._count + number), _TRUTH, _POP]
 
 
 def _announce(insertions: Insertions, constants: _Constants, binding: _Binding, owner: int) -> None:
-    kind = "sum" if binding.added is not None else binding.kind
-    load = constants.load(Site(MARK, kind, binding.name, binding.slot, owner))
-    where = insertions.between if binding.half else insertions.before
+    def announcement(does: str, depth: int) -> list[Op]:
+        return constants.announce(Site(MARK, binding.kind, does, binding.name, binding.slot, owner, depth))
+
+    at, depth = binding.at.at, binding.depth
     if binding.added is not None:
-        insertions.before.setdefault(binding.added.at, []).extend((*load, _INVERT, _POP))
-        insertions.after[binding.at.at] = [*load, _MINUS, _POP]
+        # what the addition takes: two values, of which it makes the one that is stored
+        insertions.before.setdefault(binding.added.at, []).extend(announcement("add", depth + 1))
+        insertions.after[at] = announcement("sum", depth - 1)
         return
-    ops = [*load, _MINUS, _POP] if binding.deletes else [*load, _SWAP, _SUBSCRIPT]
-    where.setdefault(binding.at.at, []).extend(ops)
+    where = insertions.between if binding.half else insertions.before
+    where.setdefault(at, []).extend(announcement("delete" if binding.deletes else "store", depth))
 
 
 def _slots(code: CodeType) -> list[str]:
@@ -200,7 +208,8 @@ def _owner(binding: _Binding, scope: _Scope) -> int | None:
 
 def _bindings(code: CodeType, found: Sequence[Instruction], scope: _Scope) -> list[_Binding]:
     """All that the code binds, in its order."""
-    alone = comprehensions.stores(code, found)
+    lying = stacks.follow(code, found)
+    alone = comprehensions.stores(found, lying)
     positions = list(code.co_positions())
     bindings: list[_Binding] = []
     for index, one in enumerate(found):
@@ -208,7 +217,7 @@ def _bindings(code: CodeType, found: Sequence[Instruction], scope: _Scope) -> li
             if op == _STORE_AND_LOAD:
                 op, arg = _STORE_FAST, arg >> 4
             kind = _STORES.get(op) or _DELETES.get(op)
-            if kind is None or (one.at, half) in alone:
+            if kind is None or (one.at, half) in alone or index not in lying:
                 continue
             name = code.co_names[arg] if kind in ("name", "global") else scope.names[arg]
             if name.startswith(".") or (scope.is_class and name in _OF_CLASSES):
@@ -218,7 +227,7 @@ def _bindings(code: CodeType, found: Sequence[Instruction], scope: _Scope) -> li
                 bindings.append(last._replace(deletes=True))
             else:
                 added = found[index - 1] if one.op == _STORE_FAST and _adds_to(found, index - 1, arg) else None
-                bindings.append(_Binding(one, half, added, kind, name, arg, op in _DELETES))
+                bindings.append(_Binding(one, half, len(lying[index]) - half, added, kind, name, arg, op in _DELETES))
     return bindings
 
 
@@ -270,16 +279,12 @@ def _parameters(
 class Makes(Protocol):
     """What placeholders stand for."""
 
-    def entry(self, entry: Entry, code: CodeType, /) -> Any: ...
+    def entry(self, entry: Entry, code: CodeType, number: int, /) -> Any:
+        """``number``: which constant of the code it is."""
 
-    def site(self, site: Site, entry: Any, own: bool, /) -> Any:
+    def site(self, site: Site, entry: Any, own: bool, number: int, /) -> Any:
         """``entry``: what was made of the entry that the name belongs to; None: the name is the module's. ``own``:
-        that entry is in the same code."""
-
-
-def is_instrumented(code: CodeType) -> bool:
-    """Whether it has placeholders, or an inner one has."""
-    return any(_is_placeholder(one) or (isinstance(one, CodeType) and is_instrumented(one)) for one in code.co_consts)
+        that entry is in the same code. ``number``: which constant of the code it is."""
 
 
 def _is_placeholder(constant: object) -> bool:
@@ -289,12 +294,11 @@ def _is_placeholder(constant: object) -> bool:
 def bind(code: CodeType, make: Makes, around: tuple[Any, ...] = ()) -> CodeType:
     """The code with what its placeholders stand for, which ``make`` makes; the code objects within it as well.
     ``around``: what entries of the functions around it stand for."""
-    placeholders = [one for one in code.co_consts if _is_placeholder(one)]
-    entries = [Entry(*one) for one in placeholders if one[1] == "entry"]
+    entries = [n for n, one in enumerate(code.co_consts) if _is_placeholder(one) and one[1] == "entry"]
     if entries:
-        around = (*around, make.entry(entries[0], code))
+        around = (*around, make.entry(Entry(*code.co_consts[entries[0]]), code, entries[0]))
     made: list[Any] = []
-    for one in code.co_consts:
+    for number, one in enumerate(code.co_consts):
         if isinstance(one, CodeType):
             made.append(bind(one, make, around))
         elif not _is_placeholder(one):
@@ -304,7 +308,7 @@ def bind(code: CodeType, make: Makes, around: tuple[Any, ...] = ()) -> CodeType:
         else:
             site = Site(*one)
             own = bool(entries) and site.owner == len(around) - 1
-            made.append(make.site(site, None if site.owner < 0 else around[site.owner], own))
+            made.append(make.site(site, None if site.owner < 0 else around[site.owner], own, number))
     if all(a is b for a, b in zip(made, code.co_consts, strict=True)):
         return code
     return code.replace(co_consts=tuple(made))

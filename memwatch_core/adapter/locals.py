@@ -23,7 +23,8 @@ from .names import quoted
 from .places import PlacesInfo
 
 T = TypeVar("T")
-_KINDS = {"fast": 0, "cell": 1, "name": 2, "global": 3, "sum": 4}
+_KINDS = {"fast": 0, "cell": 1, "name": 2, "global": 3}
+_DOES = {"store": 0, "delete": 1, "add": 2, "sum": 3}
 
 
 class _Watched:
@@ -78,28 +79,30 @@ class _Maker:
         self._module: Any = None
         self._name = ""
 
-    def entry(self, entry: bindings.Entry, code: CodeType, /) -> proxy.Function:
+    def entry(self, entry: bindings.Entry, code: CodeType, number: int, /) -> proxy.Function:
         self._name = entry.name.partition(":")[0]
         kind = "locals" if entry.name.endswith("()") else "class body"
         site = code.co_filename, entry.line, code.co_name
-        made = _open(entry.name, kind, site, entry.parameters, entry.shared)
+        made = _open(entry.name, kind, site, entry.parameters, entry.shared, number)
         for one in self._asked:
             one.begin(made)
         return made
 
-    def site(self, site: bindings.Site, entry: proxy.Function | None, own: bool, /) -> proxy.LocalSite:
+    def site(self, site: bindings.Site, entry: proxy.Function | None, own: bool, number: int, /) -> proxy.LocalSite:
         if entry is None:
-            self._module = self._module or _open(self._name, "names bound by functions", None, (), ())
+            self._module = self._module or _open(self._name, "names bound by functions", None)
             entry = self._module
-        return proxy.local_site(entry, _KINDS[site.kind], site.slot, site.name, own)
+        kind, does = _KINDS[site.kind], _DOES[site.does]
+        return proxy.local_site(entry, kind, does, site.slot, site.name, own, number, site.depth)
 
 
 def _open(
     name: str,
     shown: str,
     site: tuple[str, int, str] | None,
-    parameters: tuple[tuple[str, int, bool], ...],
-    shared: tuple[int, ...],
+    parameters: tuple[tuple[str, int, bool], ...] = (),
+    shared: tuple[int, ...] = (),
+    number: int = 0,
 ) -> proxy.Function:
     info = PlacesInfo(name, core.TRACK_LOCALS, site or ("", 0, ""))
     metadata = f'{{"name":{quoted(name)},"cells":{proxy.CELL},"shown":{quoted(shown)},"type":true,'
@@ -107,7 +110,7 @@ def _open(
         file, line, function = site
         metadata += f'"site":{{"file":{quoted(file)},"line":{line},"function":{quoted(function)}}},'
     metadata += f'"thread_ident":{info.thread_ident},"thread":{quoted(info.thread)}'
-    made = proxy.open_function(name, metadata.encode(), info.flags, info, parameters, shared)
+    made = proxy.open_function(name, metadata.encode(), info.flags, info, parameters, shared, number)
     breaks.by_configuration(made, info)
     return made
 

@@ -6,8 +6,9 @@ the source: pytest's assertions, a type checker's.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Collection, Iterable
-from importlib.machinery import SourceFileLoader
 from types import CodeType
 from typing import Any
 
@@ -15,6 +16,9 @@ from ..printed import say
 from ..targets import Target, matches
 from . import aimed, breaks, join, kept_code, locals
 from .own_modules import OwnModules
+
+_TAG = sys.implementation.cache_tag
+"""Without one, the interpreter keeps no compiled files either."""
 
 
 class OwnCode:
@@ -71,14 +75,15 @@ def _names_of(names: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _whole(code: CodeType, module: str, names: dict[str, Any]) -> CodeType:
-    """All functions of a module. Kept, if it is what the interpreter itself has compiled."""
+    """All functions of a module. Kept, if it has a source file."""
     source = names.get("__file__")
-    if type(names.get("__loader__")) is not SourceFileLoader or type(source) is not str or source.endswith(".pyc"):
+    if type(source) is not str or source.endswith(".pyc") or not os.path.isfile(source) or not _TAG:
         return locals.instrument(code, module)
-    made = kept_code.read(source, module)
-    if made is None or made.co_filename != code.co_filename:
+    kept = kept_code.Kept(code, source, module)
+    made = kept.read()
+    if made is None:
         made = locals.instrument(code, module)
-        kept_code.write(source, module, made)
+        kept.write(made)
     return made
 
 

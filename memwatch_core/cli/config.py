@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def _examine(file: str | None) -> Config:
     from ..host.pipeline import settings_mistakes
     from ..loading.discovery import examine
 
-    found: dict[str, None] = {}
+    found: dict[tuple[str, ...], None] = {}
     named = {name: value for name, value in os.environ.items() if name == "MEMWATCH_CONFIG"}
     for environment in (named, os.environ):
         config, mistakes = configuration.examine(file, environment=environment)
@@ -63,9 +64,10 @@ def _examine(file: str | None) -> Config:
             f"{config.source(key := f'plugins.{plugin.kind}').where}: {key}: {text}; repair it, or leave it out"
             for plugin, text in unusable.items()
         )
-        found |= dict.fromkeys((*mistakes, *unknown, *broken, *settings_mistakes(plugins.sinks, config)))
+        lines = (*unknown, *broken, *settings_mistakes(plugins.sinks, config))
+        found |= dict.fromkeys((*mistakes, *((line,) for line in lines)))
     if found:
-        raise ConfigError(*found)
+        raise ConfigError(*chain.from_iterable(found))
     return config
 
 

@@ -201,17 +201,16 @@ def close_all_places() -> None:
     """Ends all watches of objects."""
 
 class Function:
-    """A function whose names are watched, as a constant of its code. ``~function`` begins an activation: it announces
-    the parameters of the running frame."""
+    """A function whose names are watched, as a constant of its code. Asked for its truth by that code, it begins an
+    activation: it announces the parameters of the running frame. Marshalled and pickled as bytes."""
 
-    def __invert__(self) -> None: ...
+    def __bool__(self) -> bool: ...
 
 class LocalSite:
-    """A binding of a name, as a constant of the code that binds it, in whose frame it is used. ``site[value]`` is the
-    value, and ``-site`` nothing: they announce that the name is about to be bound to it, or deleted."""
+    """A binding of a name, as a constant of the code that binds it. Asked for its truth by that code, it announces that
+    the name is about to be bound to the value below it on the stack, or deleted. Marshalled and pickled as bytes."""
 
-    def __getitem__(self, value: T, /) -> T: ...
-    def __neg__(self) -> None: ...
+    def __bool__(self) -> bool: ...
 
 def open_function(
     name: str,
@@ -220,15 +219,20 @@ def open_function(
     info: Any,
     parameters: tuple[tuple[str, int, bool], ...],
     shared: tuple[int, ...],
+    constant: int,
     /,
 ) -> Function:
     """A function whose names are watched from now on, whenever a journal is open. ``metadata``: JSON without its last
     brace. ``parameters``: name, slot of the frame, whether the slot has a cell. ``shared``: slots of cells that inner
-    functions bind. Raises MemoryError."""
+    functions bind. ``constant``: which one of its code's it becomes. Raises MemoryError."""
 
-def local_site(function: Function, kind: int, slot: int, name: str, own: bool, /) -> LocalSite:
+def local_site(
+    function: Function, kind: int, does: int, slot: int, name: str, own: bool, constant: int, depth: int, /
+) -> LocalSite:
     """A binding of a name of a function. ``kind``: 0 in a slot of the frame, 1 in a cell in a slot, 2 in the namespace
-    of a class's body, 3 in the module's. ``own``: in the function's own code. Raises MemoryError."""
+    of a class's body, 3 in the module's. ``does``: 0 stores what is below it on the stack, 1 deletes, 2 adds to what
+    the name holds, 3 has stored the sum. ``own``: in the function's own code. ``constant``: which one of the code's it
+    becomes; ``depth``: how many values are below it on the stack. Raises MemoryError."""
 
 def end_function(function: Function, /) -> None:
     """Ends the watch of its names."""

@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 from console_script import SCRIPT, environment
 
+from memwatch_core import config
+from memwatch_core.errors import ConfigError
+
 Run = Any
 ORDERS = """\
 import shelf
@@ -149,30 +152,6 @@ def test_the_import_system_is_what_it_is_without_us(orders: Path, options: list[
     assert {name: each for name, each in found.items() if each != expected[name]} == {}
 
 
-def test_code_that_was_kept_is_used_and_is_nobody_elses(orders: Path) -> None:
-    from memwatch_core.adapter import kept_code
-
-    source = orders / "shelf.py"
-    code = compile(source.read_text(), str(source), "exec")
-    (orders / "__pycache__").mkdir(mode=0o700)
-    before = sys.dont_write_bytecode
-    sys.dont_write_bytecode = False
-    try:
-        assert kept_code.read(str(source), "shelf") is None
-        kept_code.write(str(source), "shelf", code)
-    finally:
-        sys.dont_write_bytecode = before
-    (kept,) = (orders / "__pycache__").iterdir()
-    assert re.fullmatch(r"shelf\.cpython-\d+\.memwatch-\d+\.pyc", kept.name)
-    assert kept_code.read(str(source), "shelf") == code
-    assert kept_code.read(str(source), "other") is None
-    kept.chmod(0o666)
-    assert kept_code.read(str(source), "shelf") is None, "anybody may have written it"
-    kept.chmod(0o600)
-    source.write_text("STATE = 1 # longer\n")
-    assert kept_code.read(str(source), "shelf") is None, "the source is another one"
-
-
 def test_a_pattern_for_modules_means_no_module_of_ours_and_nothing_else_that_is_imported(
     memwatch: Run, tmp_path: Path
 ) -> None:
@@ -184,3 +163,67 @@ def test_a_pattern_for_modules_means_no_module_of_ours_and_nothing_else_that_is_
     assert (done.returncode, "is not watched" in done.stderr) == (0, False), done.stderr
     assert {"__main__:DEBUG", "late:DEBUG"} <= {line.partition(" ")[0] for line in events(done.stderr)}
     assert not re.search(r"\bmemwatch_core[.:]", done.stderr)
+
+
+WRONG = [
+    ("--watch", "p:config[", 8, "watch.targets: not a target: the bracket isn't closed"),
+    ("--watch", "p:x.", 4, "watch.targets: not a target: a name is expected"),
+    ("--break", "p:a b", 3, "watch.breaks: not a target: ' ' can't stand here"),
+    ("--break", "p:a ", 3, "watch.breaks: not a target: it begins or ends with a blank"),
+    ("--when", "new <", 5, "watch.when: not a condition; docs/breaks.md has the language"),
+    ("--when", "old ? 1", 4, "watch.when: not a condition; docs/breaks.md has the language"),
+]
+RIGHT = {"--watch": ["p:a", "p:b"], "--break": ["p:a", "p:b"], "--when": ["new < 0", "p.*: old > 7"]}
+
+
+@pytest.mark.parametrize("among", [0, 1, 2])
+@pytest.mark.parametrize("way", ["caller", "file", "environment"])
+@pytest.mark.parametrize(("option", "text", "column", "said"), WRONG)
+def test_a_wrong_one_among_several_is_shown_with_the_place_of_its_mistake(
+    tmp_path: Path, option: str, text: str, column: int, said: str, way: str, among: int
+) -> None:
+    texts = [*RIGHT[option][:among], text, *RIGHT[option][among:]]
+    name = said.partition(":")[0].removeprefix("watch.")
+    if way == "environment" and text != text.rstrip():
+        return  # of blanks around, nothing is left there
+    if way == "file":
+        (tmp_path / "memwatch.toml").write_text(f"[watch]\n{name} = {json.dumps(texts)}\n")
+    variables = {f"MEMWATCH_WATCH_{name.upper()}": "\n".join(texts)} if way == "environment" else {}
+    given = {"watch": {name: texts}} if way == "caller" else {}
+    with pytest.raises(ConfigError) as raised:
+        config.load(directory=tmp_path, environment=variables, overrides=given)
+    head, shown, caret, *_ = raised.value.lines
+    assert said in head
+    assert shown.strip() == text.strip()
+    assert caret.index("^") - (len(shown) - len(shown.lstrip())) == column
+
+
+@pytest.mark.parametrize(("option", "text", "column", "said"), WRONG)
+def test_a_wrong_option_is_shown_with_the_place_of_its_mistake(
+    memwatch: Run, option: str, text: str, column: int, said: str
+) -> None:
+    done = memwatch("run", *(word for each in (*RIGHT[option], text) for word in (option, each)), "p.py")
+    assert done.returncode == 2
+    head, shown, caret, *_ = [line.removeprefix("memwatch: ") for line in done.stderr.splitlines()]
+    assert head.startswith(f"{option}: {said}")
+    assert caret.index("^") - (len(shown) - len(shown.lstrip())) == column
+
+
+def test_each_wrong_setting_of_a_file_is_shown_with_its_own_mark(memwatch: Run, tmp_path: Path) -> None:
+    (tmp_path / "memwatch.toml").write_text('[watch]\ntargets = ["p:a["]\nbreaks = ["p:b["]\n')
+    done = memwatch("config", "--check", "memwatch.toml")
+    assert done.returncode == 2
+    lines = [line.removeprefix("memwatch: ") for line in done.stderr.splitlines()]
+    remedy = "write ] behind the key; quote the target in a shell"
+    assert [line for line in lines if "not a target" not in line] == [
+        *("  p:a[", "     ^", remedy),
+        *("  p:b[", "     ^", remedy),
+    ]
+
+
+def test_of_a_long_target_the_part_with_the_mistake_is_shown(memwatch: Run) -> None:
+    text = "p:" + ".".join(f"name{n}" for n in range(40)) + ".x y"
+    done = memwatch("run", "--watch", text, "p.py")
+    _, shown, caret, _ = [line.removeprefix("memwatch: ") for line in done.stderr.splitlines()]
+    assert len(shown) < 80
+    assert shown[caret.index("^") :] == " y"

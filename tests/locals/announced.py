@@ -18,10 +18,10 @@ class Taker:
         self.bound: list[Bound] = []
         self.begun: list[str] = []
 
-    def entry(self, entry: bindings.Entry, code: CodeType, /) -> Any:
+    def entry(self, entry: bindings.Entry, code: CodeType, number: int, /) -> Any:
         return _Entry(self, entry.name)
 
-    def site(self, site: bindings.Site, entry: Any, own: bool, /) -> Any:
+    def site(self, site: bindings.Site, entry: Any, own: bool, number: int, /) -> Any:
         return _Site(self, site)
 
 
@@ -29,27 +29,21 @@ class _Entry:
     def __init__(self, taker: Taker, name: str) -> None:
         self.taker, self.name = taker, name
 
-    def __invert__(self) -> None:
+    def __bool__(self) -> bool:
         self.taker.begun.append(self.name)
+        return True
 
 
 class _Site:
     def __init__(self, taker: Taker, site: bindings.Site) -> None:
-        self.taker, self.name, self.is_sum = taker, site.name, site.kind == "sum"
+        self.taker, self.site = taker, site
 
-    def __invert__(self) -> None:
-        assert self.is_sum
-
-    def __getitem__(self, value: Any) -> Any:
-        self._take(False)
-        return value
-
-    def __neg__(self) -> None:
-        self._take(not self.is_sum)
-
-    def _take(self, deleted: bool) -> None:
-        frame = sys._getframe(2)
-        self.taker.bound.append(Bound(frame.f_code.co_name, self.name, deleted, frame.f_lineno))
+    def __bool__(self) -> bool:
+        if self.site.does != "add":
+            frame = sys._getframe(1)
+            deleted = self.site.does == "delete"
+            self.taker.bound.append(Bound(frame.f_code.co_name, self.site.name, deleted, frame.f_lineno))
+        return True
 
 
 def announced(code: CodeType, module: str = "m") -> tuple[CodeType, Taker]:

@@ -1,11 +1,10 @@
-/* binding.c - see binding.h. `site[value]` is the value, and says that the name is about to be bound to it; `-site`
- * says that it is about to be deleted. Of a sum, which must be stored by the next instruction, `~site` and `-site`
- * stand around both. Both run within the frame's own instruction, so it is the running frame. */
+/* binding.c - see binding.h. Its truth is asked for within the frame's own instruction, so it is the running frame. */
 #define Py_BUILD_CORE_MODULE 1
 #include "locals/binding.h"
 
 #include "base/compiler.h"
 #include "breaks/breaks.h"
+#include "locals/announcing.h"
 #include "locals/function.h"
 #include "places/node.h"
 #include "places/types.h"
@@ -13,9 +12,8 @@
 typedef struct mwpy_binding {
     PyObject_HEAD mwpy_function *function; /* strong */
     PyObject *name;                        /* strong */
-    uint8_t kind;
-    bool own; /* the frame is an activation of the function */
-    unsigned slot, local;
+    mwpy_binding_site site;
+    unsigned local;
 } mwpy_binding;
 
 /* ---- what a name holds ------------------------------------------------------------------------------------------- */
@@ -28,7 +26,7 @@ static bool is_told_otherwise(PyObject *dict, PyObject *name) {
 }
 
 static __attribute__((noinline)) void tell_in_dict(mwpy_binding *b, const mwpy_frame *frame, PyObject *now) {
-    bool global = b->kind == MWPY_BINDS_GLOBAL;
+    bool global = b->site.kind == MWPY_BINDS_GLOBAL;
     PyObject *dict = global ? frame->f_globals : frame->f_locals;
     if (!dict || !PyDict_Check(dict) || (global && is_told_otherwise(dict, b->name))) return;
     uint32_t activation = global ? 0 : mwpy_function_activation(b->function, frame);
@@ -38,25 +36,22 @@ static __attribute__((noinline)) void tell_in_dict(mwpy_binding *b, const mwpy_f
 /* A cell may be of another function's frame. */
 static uint32_t activation_of(const mwpy_binding *b, const mwpy_frame *frame) {
     mwpy_function *f = b->function;
-    if (likely(b->own)) return mwpy_function_activation(f, frame);
-    return mwpy_function_activation_of_cell(f, mwpy_in_slot(frame, b->slot));
+    if (likely(b->site.own)) return mwpy_function_activation(f, frame);
+    return mwpy_function_activation_of_cell(f, mwpy_in_slot(frame, b->site.slot));
 }
 
-static void tell(mwpy_binding *b, PyObject *now) {
-    const mwpy_frame *frame = mwpy_top_frame(mwpy_current_thread());
-    if (unlikely(b->kind >= MWPY_BINDS_NAME)) {
+static void tell(mwpy_binding *b, const mwpy_frame *frame, PyObject *now) {
+    if (unlikely(b->site.kind >= MWPY_BINDS_NAME)) {
         tell_in_dict(b, frame, now);
         return;
     }
-    PyObject *held = mwpy_in_slot(frame, b->slot);
-    if (b->kind == MWPY_BINDS_CELL) held = mwpy_in_cell(held);
+    PyObject *held = mwpy_in_slot(frame, b->site.slot);
+    if (b->site.kind == MWPY_BINDS_CELL) held = mwpy_in_cell(held);
     if (held != now) mwpy_function_tells(b->function, b->local, activation_of(b, frame), held, now);
 }
 
-/* A sum: `~site` before the addition, `-site` behind the store. */
-static void tell_sum(mwpy_binding *b, bool done) {
-    const mwpy_frame *frame = mwpy_top_frame(mwpy_current_thread());
-    PyObject *held = mwpy_in_slot(frame, b->slot);
+static void tell_sum(mwpy_binding *b, const mwpy_frame *frame, bool done) {
+    PyObject *held = mwpy_in_slot(frame, b->site.slot);
     uint32_t activation = mwpy_function_activation(b->function, frame);
     if (done)
         mwpy_function_tells_sum(b->function, b->local, activation, held);
@@ -69,47 +64,45 @@ static void tell_sum(mwpy_binding *b, bool done) {
 /* In a dict of the interpreter's own type: any other one runs code of the program's when it is stored to, and must see
  * that once. 0, or -1 with an exception. */
 static int bind_in_dict(const mwpy_binding *b, const mwpy_frame *frame, PyObject *value) {
-    PyObject *dict = b->kind == MWPY_BINDS_GLOBAL ? frame->f_globals : frame->f_locals;
+    PyObject *dict = b->site.kind == MWPY_BINDS_GLOBAL ? frame->f_globals : frame->f_locals;
     return dict && PyDict_CheckExact(dict) ? PyDict_SetItem(dict, b->name, value) : 0;
 }
 
 /* Binds the name before the instruction that does, which then changes nothing: whoever acts finds it bound. */
-static int bind_first(const mwpy_binding *b, PyObject *value) {
-    mwpy_frame *frame = (mwpy_frame *)mwpy_top_frame(mwpy_current_thread());
-    if (b->kind >= MWPY_BINDS_NAME && b->kind != MWPY_BINDS_SUM) return bind_in_dict(b, frame, value);
-    if (b->kind != MWPY_BINDS_CELL)
-        mwpy_store_in_slot(frame, b->slot, value);
-    else if (mwpy_in_slot(frame, b->slot) && PyCell_Check(mwpy_in_slot(frame, b->slot)))
-        return PyCell_Set(mwpy_in_slot(frame, b->slot), value);
+static int bind_first(const mwpy_binding *b, mwpy_frame *frame, PyObject *value) {
+    unsigned slot = b->site.slot;
+    if (b->site.kind >= MWPY_BINDS_NAME) return bind_in_dict(b, frame, value);
+    if (b->site.kind != MWPY_BINDS_CELL)
+        mwpy_store_in_slot(frame, slot, value);
+    else if (mwpy_in_slot(frame, slot) && PyCell_Check(mwpy_in_slot(frame, slot)))
+        return PyCell_Set(mwpy_in_slot(frame, slot), value);
     return 0;
 }
 
 /* ---- the type ---------------------------------------------------------------------------------------------------- */
 
-static PyObject *binding_binds(PyObject *self, PyObject *value) {
-    mwpy_binding *b = (mwpy_binding *)self;
-    if (mwpy_function_records(b->function)) tell(b, value);
-    if (unlikely(mwpy_own_hits.waiting && !mwpy_own_hits.acting) && (bind_first(b, value) || mwpy_act())) return NULL;
-    return Py_NewRef(value);
+static __attribute__((noinline)) int announce_others(mwpy_binding *b, const mwpy_frame *frame) {
+    if (b->site.does == MWPY_DOES_DELETE)
+        tell(b, frame, NULL);
+    else
+        tell_sum(b, frame, b->site.does == MWPY_DOES_SUM);
+    return mwpy_act() ? -1 : 1;
 }
 
-static PyObject *binding_deletes(PyObject *self) {
+static int binding_announces(PyObject *self) {
     mwpy_binding *b = (mwpy_binding *)self;
-    if (mwpy_function_records(b->function)) {
-        if (b->kind == MWPY_BINDS_SUM)
-            tell_sum(b, true);
-        else
-            tell(b, NULL);
+    if (!mwpy_function_records(b->function)) return 1;
+    mwpy_frame *frame = (mwpy_frame *)mwpy_top_frame(mwpy_current_thread());
+    mwpy_turn turn = mwpy_turn_of(frame, self, b->site.where);
+    if (unlikely(turn != MWPY_ASKED)) {
+        if (turn == MWPY_ELSEWHERE) mwpy_function_refuses(b->function);
+        return 1;
     }
-    if (mwpy_act()) return NULL;
-    Py_RETURN_NONE;
-}
-
-static PyObject *binding_looks(PyObject *self) {
-    mwpy_binding *b = (mwpy_binding *)self;
-    if (mwpy_function_records(b->function)) tell_sum(b, false);
-    if (mwpy_act()) return NULL;
-    Py_RETURN_NONE;
+    if (b->site.does != MWPY_DOES_STORE) return announce_others(b, frame);
+    PyObject *value = mwpy_below(frame, b->site.where);
+    tell(b, frame, value);
+    if (likely(!mwpy_own_hits.waiting || mwpy_own_hits.acting)) return 1;
+    return bind_first(b, frame, value) || mwpy_act() ? -1 : 1;
 }
 
 static void binding_dealloc(PyObject *self) {
@@ -127,9 +120,9 @@ static PyObject *binding_repr(PyObject *self) {
 
 PyDoc_STRVAR(binding_doc, "What announces a binding; a constant of a function's code, made by local_site().");
 static PyType_Slot binding_slots[] = {
-    {Py_mp_subscript, binding_binds},
-    {Py_nb_negative, binding_deletes},
-    {Py_nb_invert, binding_looks},
+    {Py_nb_bool, binding_announces},
+    {Py_bf_getbuffer, mwpy_announcing_buffer},
+    {Py_tp_methods, mwpy_announcing_methods},
     {Py_tp_dealloc, binding_dealloc},
     {Py_tp_repr, binding_repr},
     {Py_tp_doc, (void *)binding_doc},
@@ -148,7 +141,7 @@ PyTypeObject *mwpy_binding_type(void) {
     return type;
 }
 
-PyObject *mwpy_binding_new(PyObject *function, unsigned kind, unsigned slot, PyObject *name, bool own) {
+PyObject *mwpy_binding_new(PyObject *function, PyObject *name, const mwpy_binding_site *site) {
     PyTypeObject *type = mwpy_binding_type();
     if (!type) return NULL;
     int local = mwpy_function_local((mwpy_function *)function, name);
@@ -156,9 +149,7 @@ PyObject *mwpy_binding_new(PyObject *function, unsigned kind, unsigned slot, PyO
     if (!b) return NULL;
     b->function = (mwpy_function *)Py_NewRef(function);
     b->name = Py_NewRef(name);
-    b->kind = (uint8_t)kind;
-    b->own = own;
-    b->slot = slot;
+    b->site = *site;
     b->local = (unsigned)local;
     return (PyObject *)b;
 }

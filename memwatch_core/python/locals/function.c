@@ -9,6 +9,7 @@
 #include "base/compiler.h"
 #include "breaks/breaks.h"
 #include "locals/activations.h"
+#include "locals/announcing.h"
 #include "places/cell.h"
 #include "places/node_secrets.h"
 #include "places/slab.h"
@@ -23,17 +24,26 @@ static mwpy_function *open_ones;
 
 /* ---- its variable ------------------------------------------------------------------------------------------------ */
 
+static void say_refused(mwpy_function *f, const char *why) {
+    const char *name = PyUnicode_AsUTF8(f->name);
+    char line[512];
+    int n = snprintf(line, sizeof line, "memwatch: locals aren't followed: %.120s: %.300s\n", name ? name : "?", why);
+    if (write(STDERR_FILENO, line, (size_t)n) < 0) PyErr_Clear();
+    PyErr_Clear();
+}
+
+void mwpy_function_refuses(mwpy_function *f) {
+    say_refused(f, "its code was changed by another tool, after MemWatch");
+    f->off = true;
+}
+
 /* In the midst of a binding of the program's. */
 static void refuse(mwpy_function *f) {
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
     PyObject *why = error ? PyObject_Str(error) : NULL; /* ours: a sentence */
-    const char *name = PyUnicode_AsUTF8(f->name), *text = why ? PyUnicode_AsUTF8(why) : NULL;
-    char line[512];
-    int n = snprintf(line, sizeof line, "memwatch: locals aren't followed: %.120s: %.300s\n", name ? name : "?",
-                     text ? text : "no memory");
-    if (write(STDERR_FILENO, line, (size_t)n) < 0) PyErr_Clear();
-    PyErr_Clear();
+    const char *text = why ? PyUnicode_AsUTF8(why) : NULL;
+    say_refused(f, text ? text : "no memory");
     Py_XDECREF(why);
     Py_XDECREF(type);
     Py_XDECREF(error);
@@ -263,11 +273,14 @@ static void begin(mwpy_function *f, const mwpy_frame *frame) {
 
 /* ---- the type ---------------------------------------------------------------------------------------------------- */
 
-static PyObject *function_begins(PyObject *self) {
+static int function_begins(PyObject *self) {
     mwpy_function *f = (mwpy_function *)self;
-    if (mwpy_function_records(f) && is_open(f)) begin(f, mwpy_top_frame(mwpy_current_thread()));
-    if (mwpy_act()) return NULL;
-    Py_RETURN_NONE;
+    if (!mwpy_function_records(f)) return 1;
+    const mwpy_frame *frame = mwpy_top_frame(mwpy_current_thread());
+    mwpy_turn turn = mwpy_turn_of(frame, self, f->where);
+    if (unlikely(turn == MWPY_ELSEWHERE)) mwpy_function_refuses(f);
+    if (turn == MWPY_ASKED && is_open(f)) begin(f, frame);
+    return mwpy_act() ? -1 : 1;
 }
 
 static void function_dealloc(PyObject *self) {
@@ -292,7 +305,9 @@ static PyObject *function_repr(PyObject *self) {
 
 PyDoc_STRVAR(function_doc, "A function whose names are watched; a constant of its code, made by open_function().");
 static PyType_Slot function_slots[] = {
-    {Py_nb_invert, function_begins},
+    {Py_nb_bool, function_begins},
+    {Py_bf_getbuffer, mwpy_announcing_buffer},
+    {Py_tp_methods, mwpy_announcing_methods},
     {Py_tp_dealloc, function_dealloc},
     {Py_tp_repr, function_repr},
     {Py_tp_doc, (void *)function_doc},

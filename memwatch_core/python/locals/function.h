@@ -1,11 +1,12 @@
 /* function.h - a function whose names are watched: one variable of the core, a cell for each name.
  *
- * An object of the interpreter's, which is a constant of the function's code. Where the code begins, it is inverted:
- * that announces an activation and its parameters. Everything here wants the interpreter lock, runs no code of the
+ * An object of the interpreter's, which is a constant of the function's code. Where the code begins, its truth is asked
+ * for: that announces an activation and its parameters. Everything here wants the interpreter lock, runs no code of the
  * program's, and leaves no exception set unless it says so. */
 #ifndef MEMWATCH_PYTHON_FUNCTION_H
 #define MEMWATCH_PYTHON_FUNCTION_H
 #include "interpreter.h"
+#include "locals/announcing.h"
 #include "places/slab.h"
 
 typedef struct mwpy_local {
@@ -26,6 +27,7 @@ typedef struct mwpy_function {
     PyObject_HEAD mwpy_cells cells;
     PyObject *name, *metadata; /* strong: str, bytes */
     PyObject *info;            /* what variable() returns; strong */
+    mwpy_loaded where;
     uint32_t flags;
     bool off;        /* it isn't watched any more */
     uint64_t epoch;  /* of the journal that `cells` are in; 0: they aren't there */
@@ -71,21 +73,14 @@ void mwpy_function_tells(mwpy_function *f, unsigned local, uint32_t activation, 
 void mwpy_function_looks(mwpy_function *f, unsigned local, uint32_t activation, PyObject *held);
 void mwpy_function_tells_sum(mwpy_function *f, unsigned local, uint32_t activation, PyObject *sum);
 
+/* Its code was changed by somebody who knows nothing of announcements: says so, and it isn't watched any more. */
+void mwpy_function_refuses(mwpy_function *f);
 /* Ends its watch. */
 void mwpy_function_ends(mwpy_function *f, mw_ending ending);
 /* From now on a journal is open, with such flags for variables in it; or no longer: then all watches have ended. */
 void mwpy_functions_begin(uint32_t flags);
 void mwpy_functions_end(void);
 
-/* What is in a slot of a frame. Borrowed, NULL: nothing. */
-static inline PyObject *mwpy_in_slot(const mwpy_frame *frame, unsigned slot) {
-#if PY_VERSION_HEX >= 0x030E0000
-    _PyStackRef held = frame->localsplus[slot];
-    return PyStackRef_IsNull(held) ? NULL : PyStackRef_AsPyObjectBorrow(held);
-#else
-    return frame->localsplus[slot];
-#endif
-}
 static inline void mwpy_store_in_slot(mwpy_frame *frame, unsigned slot, PyObject *value) {
 #if PY_VERSION_HEX >= 0x030E0000
     _PyStackRef before = frame->localsplus[slot];

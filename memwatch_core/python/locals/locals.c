@@ -7,13 +7,13 @@
 #include "origins/endings.h"
 #include "places/slab.h"
 
-PyDoc_STRVAR(open_doc, "open_function(name, metadata, flags, info, parameters, shared)\n--\n\n"
-                       "A function whose names are watched: inverted, it begins an activation.\n\n"
+PyDoc_STRVAR(open_doc, "open_function(name, metadata, flags, info, parameters, shared, constant)\n--\n\n"
+                       "A function whose names are watched: where its truth is asked for, an activation begins.\n\n"
                        "metadata: JSON without its last brace. parameters: tuple of (name, slot,\n"
                        "whether the slot has a cell). shared: slots of cells that inner functions bind.");
-PyDoc_STRVAR(site_doc, "local_site(function, kind, slot, name, own)\n--\n\n"
-                       "What announces bindings of a name: site[value] is the value, -site is None. own: in the\n"
-                       "function's own code.");
+PyDoc_STRVAR(site_doc, "local_site(function, kind, does, slot, name, own, constant, depth)\n--\n\n"
+                       "What announces bindings of a name, where its truth is asked for. own: in the function's own\n"
+                       "code.");
 PyDoc_STRVAR(end_doc, "end_function(function)\n--\n\nEnds the watch of its names.");
 PyDoc_STRVAR(find_doc, "find_function(function)\n--\n\n(variable id, 0: it has none yet; bytes; info)");
 PyDoc_STRVAR(judge_doc, "judge_function(function, program, handle)\n--\n\n"
@@ -53,9 +53,9 @@ static int take_shared(mwpy_function *f, PyObject *shared) {
 static PyObject *open_function(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *name, *metadata, *info, *parameters, *shared;
-    unsigned flags;
-    if (!PyArg_ParseTuple(args, "USIOO!O!", &name, &metadata, &flags, &info, &PyTuple_Type, &parameters, &PyTuple_Type,
-                          &shared))
+    unsigned flags, constant;
+    if (!PyArg_ParseTuple(args, "USIOO!O!I", &name, &metadata, &flags, &info, &PyTuple_Type, &parameters, &PyTuple_Type,
+                          &shared, &constant))
         return NULL;
     PyTypeObject *type = mwpy_function_type();
     mwpy_function *f = type ? (mwpy_function *)type->tp_alloc(type, 0) : NULL;
@@ -64,6 +64,7 @@ static PyObject *open_function(PyObject *module, PyObject *args) {
     f->metadata = Py_NewRef(metadata);
     f->info = Py_NewRef(info);
     f->flags = flags;
+    f->where.constant = constant;
     if (!take_parameters(f, parameters) && !take_shared(f, shared)) return (PyObject *)f;
     if (!PyErr_Occurred()) PyErr_NoMemory();
     Py_DECREF(f);
@@ -73,10 +74,14 @@ static PyObject *open_function(PyObject *module, PyObject *args) {
 static PyObject *local_site(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *function, *name;
-    unsigned kind, slot;
+    mwpy_binding_site site = {0};
     int own;
-    if (!PyArg_ParseTuple(args, "OIIUp", &function, &kind, &slot, &name, &own) || !as_function(function)) return NULL;
-    return mwpy_binding_new(function, kind, slot, name, own);
+    if (!PyArg_ParseTuple(args, "OIIIUpII", &function, &site.kind, &site.does, &site.slot, &name, &own,
+                          &site.where.constant, &site.where.depth) ||
+        !as_function(function))
+        return NULL;
+    site.own = own;
+    return mwpy_binding_new(function, name, &site);
 }
 
 static PyObject *end_function(PyObject *module, PyObject *object) {
