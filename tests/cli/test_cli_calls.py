@@ -1,5 +1,5 @@
-"""``memwatch log``, ``blame``, ``history``, ``at`` and ``diff`` tell calls of a function apart: beside what functions said
-themselves, with an index beside the journal and without."""
+"""``memwatch log``, ``blame``, ``history``, ``at`` and ``diff`` tell calls of a function apart: beside what functions
+said themselves, with an index beside the journal and without."""
 
 from __future__ import annotations
 
