@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import threading
 from collections.abc import Callable
@@ -18,6 +19,8 @@ _ORIGINS = {1: "announced", 2: "store", 3: "syscall", 4: "kernel", 5: "found"}
 _CUT, _CUT_HEAD = 1, 12
 _BEGINS, _KINDS = 0x80, 0x3F
 """Of a name of a function: it held nothing before, in this call."""
+_WHOLE = re.compile(r"-?[0-9]{19,}", re.ASCII)
+"""A whole number of more than 64 bits is told in words."""
 _WORDS = {0: ABSENT, 1: None, 2: False, 3: True}
 
 
@@ -35,10 +38,19 @@ def decode_cell(data: bytes) -> object:
     text = payload[_CUT_HEAD if cut else 0 :]
     if kind == 7:
         return Described(f"{text!r}…") if cut else text
-    shown = text.decode("utf-8", "replace")
+    shown = _text(text)
     if kind == 6:
         return Described(f"{shown!r}…") if cut else shown
+    if kind == 8 and not cut and _WHOLE.fullmatch(shown):
+        return int(shown)
     return Described(shown if kind == 8 else "<secret>")
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:  # cut within a character
+        return data.decode("utf-8", "replace")
 
 
 def met(raw: proxy.Hit, variable: str, when: str | None, decode: Decode) -> Hit:

@@ -1,20 +1,30 @@
 """Which variable, and which part of it, a user's words mean: ``total``, ``total#57``, ``order.customer.age``,
-``grid[3]``, ``len(buffer)``."""
+``grid[3]``, ``len(buffer)``, ``orders:add_order()#3.total``.
+
+Behind the name of a function, a number says which call, and behind an attribute of a class, which instance. Only where
+several functions of a process have one name, it says which of them; then ``orders:add_order()#57#3`` has both.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from fnmatch import translate
 
 from ..config import suggest
 from ..errors import SessionError
 from ..printed import clean
 from ..records import Site
-from .placed import OPENERS
-from .states import Value
+from .calls import NUMBER
+from .placed import OPENERS, covers
+from .states import Key, Value
 
-_NUMBER = re.compile(r"#(\d{1,10})(?=$|[.\[{)])")
+_NUMBER = re.compile(r"#(\d{1,10})(?=$|[.\[{)#])")
+_TARGET = ":"
+"""In the names of functions, and of what was named by a target."""
+_BOTH = re.compile(r"#(\d{1,10})(#.+)")
+"""Of a function, and of a call."""
 _LENGTH = re.compile(r"len\((.+)\)")
 _WILD = re.compile(r"[*?…]")
 """Where a long name was shortened, there is a ``…``."""
@@ -32,6 +42,10 @@ class _Words:
 
     def fits(self, name: str, ident: int) -> bool:
         """Whether a variable may be meant."""
+        raise NotImplementedError
+
+    def asks(self, name: str, ident: int, path: str) -> bool:
+        """Whether a name in one call of a function, ``#3.total``, is meant."""
         raise NotImplementedError
 
     def may_be(self, name: str, ident: int) -> bool:
@@ -69,10 +83,39 @@ class Asked(_Words):
         length = _LENGTH.fullmatch(plain)
         self._plain = length[1] if length else plain
         self._suffix = "len()" if length else ""
+        self._by_number: set[Key] = set()
+        """Variables of which the number is meant, and not a call."""
 
     def fits(self, name: str, ident: int) -> bool:
         """Whether a variable is, or has the part, that was asked for."""
-        return any(True for _ in self._fits(name, ident))
+        return any(True for _ in (*self._fits(name, ident), *self._in_call(name, ident)))
+
+    def asks(self, name: str, ident: int, path: str) -> bool:
+        """See :meth:`_Words.asks`."""
+        return self.number is not None and any(
+            path.startswith(each) and covers(each)(path) for each in self._in_call(name, ident)
+        )
+
+    def _in_call(self, name: str, ident: int) -> Iterable[str]:
+        """What stands behind the name of a function, or of an attribute of all instances, from the number on."""
+        text = self.text
+        if self.number is None or _TARGET not in name:
+            return
+        name = _as_written(name, text)
+        if text.startswith(f"{name}{NUMBER}"):
+            yield text[len(name) :]
+        if self.number == ident and self._plain.startswith(f"{name}{NUMBER}"):
+            yield self._plain[len(name) :]
+
+    def _parts(self, value: Value, alike: Collection[tuple[str, str]]) -> Iterable[str]:
+        """Those that the words mean of a variable; ``alike``: journal and name of several functions."""
+        parts, numbered = [*self._fits(value.name, value.ident)], [*self._in_call(value.name, value.ident)]
+        key = value.journal, value.ident
+        if value.is_numbered and numbered and key not in self._by_number:
+            if not parts or (value.journal, value.name) not in alike:
+                return numbered
+            self._by_number.add(key)
+        return parts
 
     def _fits(self, name: str, ident: int) -> Iterable[str]:
         """Parts of a variable that the words may mean."""
@@ -87,7 +130,10 @@ class Asked(_Words):
 
     def found(self, values: Iterable[Value]) -> list[tuple[Value, str]]:
         """The variables that are meant, each with the part of it: one of each process. Raises SessionError."""
-        fitting = [(value, part) for value in values for part in self._fits(value.name, value.ident)]
+        values = [*values]
+        names = Counter((value.journal, value.name) for value in values if value.is_numbered)
+        alike = {name for name, count in names.items() if count > 1}
+        fitting = [(value, part) for value in values for part in self._parts(value, alike)]
         if not fitting:
             raise SessionError(f"{self.text!r}: no variable has this name{self._hint()}")
         least = min(len(part) for _, part in fitting)  # "a.b" is rather the variable a.b than a part of a
@@ -127,11 +173,28 @@ class Pattern(_Words):
         text = text[: number.start()] + text[number.end() :] if number else text
         ends = [at for at, character in enumerate(text) if character in OPENERS and at]
         self._heads = [(matcher(text), ""), *((matcher(text[:at]), text[at:]) for at in ends)]
+        whole = self.text.replace("…", "*")
+        self._calls = [
+            (matcher(whole[: at.start()]), whole[at.start() :]) for at in re.finditer(NUMBER, whole) if at.start()
+        ]
 
     def fits(self, name: str, ident: int) -> bool:
         """Whether a variable may be meant."""
         name = clean(name)
-        return self._number in (None, ident) and any(match(name) for match, _ in self._heads)
+        return any(True for _ in self._in_call(name, ident)) or (
+            self._number in (None, ident) and any(match(name) for match, _ in self._heads)
+        )
+
+    def asks(self, name: str, ident: int, path: str) -> bool:
+        """See :meth:`_Words.asks`."""
+        return any(covers(each)(path) for each in self._in_call(clean(name), ident))
+
+    def _in_call(self, name: str, ident: int) -> Iterator[str]:
+        """See :meth:`Asked._in_call`."""
+        for match, rest in self._calls if _TARGET in name else ():
+            if match(name):
+                yield rest
+                yield from (both[2] for both in (_BOTH.fullmatch(rest),) if both is not None and int(both[1]) == ident)
 
     def _named(self, name: str) -> str:
         return clean(name)
@@ -141,6 +204,9 @@ class Pattern(_Words):
         fitting = []
         for value in values:
             name = clean(value.name)
+            if value.is_numbered and (parts := [*self._in_call(name, value.ident)]):
+                fitting.append((value, parts[-1]))
+                continue
             rests = [rest for match, rest in self._heads if match(name) and self._number in (None, value.ident)]
             if rests and (not rests[0] or value.placed is not None or self._has_parts):
                 fitting.append((value, rests[0]))
@@ -179,6 +245,10 @@ class Several:
     def may_be(self, name: str, ident: int) -> bool:
         """See :meth:`Asked.may_be`."""
         return not self._words or sum([each.may_be(name, ident) for each in self._words]) > 0
+
+    def asks(self, name: str, ident: int, path: str) -> bool:
+        """See :meth:`_Words.asks`."""
+        return any(each.asks(name, ident, path) for each in self._words)
 
     def sift(self, name: str, ident: int) -> bool:
         """See :meth:`Asked.sift`."""

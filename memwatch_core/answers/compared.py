@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,11 @@ from ..host.variables import VALUE_LIMIT
 from ..records import ABSENT, Event, Shown
 from ..rendering.changes import value_text
 from .blamed import Row, rows
+from .calls import with_call
 from .memory import PAGE, Memory
 from .parts import LENGTH, UNKNOWN, Parts, Unit
 from .placed import Inside, is_opened, prefixes
-from .states import Value
+from .states import States, Value
 
 BEGINNING = 16
 """Bytes of a large part that are shown."""
@@ -38,23 +39,41 @@ class Difference:
     """Items of it came, went or were put in another order."""
 
 
-def differences(one: Value, other: Value) -> Iterator[Difference]:
-    """The parts of ``other`` that are different from those of ``one``."""
+def differences(one: Value, other: Value, *, by_call: bool = False) -> Iterator[Difference]:
+    """The parts of ``other`` that are different from those of ``one``. ``by_call``: of a function, what a call holds is
+    compared with what the same call held; otherwise, what the last ones do."""
     if one.placed is not None and other.placed is not None:
-        yield from _of_places(one, other)
+        yield from _of_places(one, other, by_call=by_call)
     elif one.memory is not None and other.memory is not None and one.parts is not None and other.parts is not None:
         for row in rows(other):
             if (found := _of_bytes(row, one.parts, one.memory, other.parts, other.memory)) is not None:
                 yield found
 
 
-def _of_places(one: Value, other: Value) -> Iterator[Difference]:
+def calls_of(states: States) -> Callable[[str, int, str], bool]:
+    """Whether a name in a call, ``#3.total``, is one that was written and is told; for :class:`.states.States`."""
+    found = {
+        (value.name, value.ident, with_call(path, held.last))
+        for value in states.values.values()
+        if value.placed is not None and value.placed.is_function
+        for path, held in value.placed.places.items()
+        if held.writes
+    }
+    return lambda name, ident, path: (name, ident, path) in found
+
+
+def _of_places(one: Value, other: Value, *, by_call: bool) -> Iterator[Difference]:
     assert one.placed is not None
     assert other.placed is not None
     before, after = one.placed.places, other.placed.places
     inside = {name: held.inside for name, held in after.items() if held.inside}
     for name, held in after.items():
         old = before[name].value if name in before else UNKNOWN
+        if by_call and other.placed.is_function:
+            if not held.writes:
+                continue
+            then = before.get(with_call(name, held.last))
+            old = ABSENT if then is None else then.value
         if (way := _way(name, inside)) != "replaced":
             if not held.writes:  # it only has another index
                 continue
@@ -66,7 +85,7 @@ def _of_places(one: Value, other: Value) -> Iterator[Difference]:
             doubt = held.doubt or other.doubt_of(held.tick)
             yield Difference(name, old, held.value, held.last, held.writes, doubt, moved=moved)
     for name, held in before.items():
-        if name in after or held.value is ABSENT:
+        if name in after or other.placed.is_function or held.value is ABSENT:
             continue
         above = next((after[above] for above in reversed([*prefixes(name)]) if above in after), None)
         if above is None or not (above.inside in ("moved", "mixed") or is_opened(above.value)):

@@ -25,8 +25,11 @@ from typing import Any
 
 from ..host.secrets import is_secret
 from ..records import Event
+from .calls import in_call
 from .states import site_key
 
+CALLS = 1000
+"""Limit of names of functions, each in its call, that are followed at a time. A call is over soon."""
 WINDOW = 64
 """How many stores to a place are looked back at."""
 PLACES = 10_000
@@ -86,6 +89,8 @@ class LostUpdates:
 
     def __init__(self) -> None:
         self._places: dict[tuple[str, int], dict[str, _Place]] = {}
+        self._names: dict[tuple[str, int, str], _Place] = {}
+        """Names of functions, each in its call."""
         self._count = 0
         self.complete = True
         """Whether all places were followed."""
@@ -102,7 +107,11 @@ class LostUpdates:
         if event.part is not None:
             part, old, new = event.part.name, event.part.old, event.part.new
         known = (is_number(old) and is_number(new)) or (is_secret(old) and is_secret(new))
-        if not (event.exact and event.tid and known):
+        sure = event.exact and event.tid and known
+        if (path := in_call(event)) is not None:
+            self._add_in_call(event, path, (old, new) if sure else None)
+            return
+        if not sure:
             for each in places.values():  # it may have touched any of them
                 each.window.clear()
             return
@@ -114,6 +123,25 @@ class LostUpdates:
             self._count += 1
             place = places[part] = _Place()
         self._store(place, part, event, old, new)
+
+    def _add_in_call(self, event: Event, path: str, values: tuple[Any, Any] | None) -> None:
+        """Takes one of a name of a function: other calls, and other names, are no business of it."""
+        key = event.journal, event.variable_id, path
+        if values is None:
+            if key in self._names:
+                self._end(key)
+            return
+        place = self._names.get(key)
+        if place is None:
+            place = self._names[key] = _Place()
+            if len(self._names) > CALLS:
+                self._end(next(iter(self._names)))
+        self._store(place, path, event, *values)
+
+    def _end(self, key: tuple[str, int, str]) -> None:
+        place = self._names.pop(key)
+        if any(line.lost is not None for line in place.lines.values()):
+            self._places.setdefault(key[:2], {})[key[2]] = place
 
     def _store(self, place: _Place, part: str, event: Event, old: Any, new: Any) -> None:
         line = place.lines.get(key := site_key(event))
@@ -199,8 +227,9 @@ class LostUpdates:
 
     def found(self, journal: str, ident: int) -> list[LostUpdate]:
         """Those of a variable."""
-        places = self._places.get((journal, ident), {})
-        lines = [line for place in places.values() for line in place.lines.values()]
+        places = [*self._places.get((journal, ident), {}).values()]
+        places += [place for key, place in self._names.items() if key[:2] == (journal, ident)]
+        lines = [line for place in places for line in place.lines.values()]
         return [replace(line.lost, reads=line.reads) for line in lines if line.lost is not None and not line.broken]
 
 

@@ -13,9 +13,12 @@ from fnmatch import translate
 from functools import lru_cache
 from typing import Any, Literal
 
+from msgspec.structs import replace
+
 from ..journal.layout import UNNAMED
 from ..printed import clean
 from ..records import ABSENT, Event, Shown
+from .calls import NUMBER
 from .items import Items
 from .memory import Sites
 
@@ -116,6 +119,8 @@ class Placed:
     def __init__(self, shown: str) -> None:
         self.unnamed = 0
         """Number of events whose place isn't known."""
+        self.is_function = False
+        """Whether its places are names of a function, see :mod:`.calls`."""
         self._shown = shown
         self._root = _Node()
         self._count = 0
@@ -136,9 +141,10 @@ class Placed:
             self._places = dict(sorted(self._root.held_below(""), key=lambda each: each[1].number))
         return self._places
 
-    def write(self, event: Event, tick: int, site: int | None, sites: Sites) -> None:
-        """Applies an event. ``site``: number of the place in the source that it came from; None: it isn't counted."""
-        part = event.part
+    def write(self, event: Event, tick: int, site: int | None, sites: Sites, name: str | None = None) -> None:
+        """Applies an event. ``site``: number of the place in the source that it came from; None: it isn't counted.
+        ``name``: the place's path, if not the event's."""
+        part = event.part if name is None or event.part is None else replace(event.part, name=name)
         if part is None or part.name == UNNAMED:
             self.unnamed += 1
             return
@@ -152,8 +158,7 @@ class Placed:
             if operation in ("add", "delete") and isinstance(path[-1], int):
                 kind = self._kind(container, at_root=len(path) == 1)
                 if kind != "dict":
-                    name = part.name[: part.name.rindex("[")]
-                    self._move(container, name, path[-1], operation, kind)
+                    self._move(container, part.name[: part.name.rindex("[")], path[-1], operation, kind)
                     container.open()
                     shown = Shown("[…]" if kind == "list" else "…") if container.held is None else container.held.value
                     held = self._set(container, shown, shown, event, tick, site, sites)
@@ -171,21 +176,21 @@ class Placed:
         if site is not None and held.inside != "replaced":
             held.inside = "mixed" if operation == "move" else "replaced"
 
-    def find(self, event: Event, tick: int) -> None:
+    def find(self, event: Event, tick: int, path: str | None = None) -> None:
         """Takes an event after the moment: what it found in a place of which nothing is known was there at the moment
-        already, if nothing moved since. ``tick``: when the moment was."""
-        part = event.part
+        already, if nothing moved since. ``tick``: when the moment was; ``path``: of the place, if not the event's."""
+        part = event.part if path is None or event.part is None else replace(event.part, name=path)
         if part is None or part.name == UNNAMED:
             return
         name, operation = part.name, event.operation
         if name in self._over and operation not in ("add", "delete", "move"):
             return
-        path, above, moved = steps(name), [*prefixes(name)], self.moves(event)
+        through, above, moved = steps(name), [*prefixes(name)], self.moves(event)
         if name not in self._over and not any(path in self._over or path in self._moved for path in above):
-            node = self._node(path)
+            node = self._node(through)
             held = None if node is None else node.held
             if held is None and not (part.old is ABSENT and moved):  # another item of the list may have been there
-                held = self._add(path, _opened(part.old) if name in self._opened else part.old, tick)
+                held = self._add(through, _opened(part.old) if name in self._opened else part.old, tick)
             if held is not None and event.origin == "found":
                 held.doubt = "it changed unseen, perhaps before"
         self._over.add(name)
@@ -208,7 +213,9 @@ class Placed:
 
     def below(self, part: str) -> list[str]:
         """The paths at one and below it, or those that a pattern (``.*.age``) matches, in order of their first
-        event."""
+        event. Without a path all, but of a function those of no call in particular."""
+        if self.is_function and not part:
+            return [path for path in self.places if not path.startswith(NUMBER)]
         return [*filter(covers(part), self.places)]
 
     def renumbers(self, part: str) -> bool:
@@ -279,6 +286,7 @@ def joined(path: Iterable[str | int]) -> str:
     return "".join(f"[{step}]" if isinstance(step, int) else step for step in path)
 
 
+@lru_cache(maxsize=256)
 def covers(part: str) -> Callable[[str], bool]:
     """Whether a path is at another one or below it, or is matched by a pattern (``.*.age``). It may be written as it is
     shown."""

@@ -10,6 +10,7 @@ from typing import Any
 from ..printed import clean
 from ..records import Event
 from .blamed import by_event, by_place
+from .calls import call_of, in_call
 from .parts import UNKNOWN, Unit
 from .placed import covers, is_below
 from .states import Value
@@ -63,7 +64,10 @@ class Runs:
                 self._is_there
                 and part is not None
                 and (
-                    self._covers(part.name) or is_below(self._part, part.name) or is_below(self._part, clean(part.name))
+                    self._covers(in_call(event) or part.name)
+                    or self._covers(part.name)
+                    or is_below(self._part, part.name)
+                    or is_below(self._part, clean(part.name))
                 )
             )  # or it lay below
         if not self._part:
@@ -84,7 +88,7 @@ class Runs:
         run = self._run
         self._one = self._one and part == (self._first if self._first is not None else part)
         self._first = part
-        if run is not None and self._key(run.last) == self._key(event):
+        if run is not None and call_of(run.last) == call_of(event) and self._key(run.last) == self._key(event):
             run.count += 1
             run.last, run.new = event, new
             run.others += part != run.part

@@ -16,6 +16,7 @@ from ..host.digests import Digest, Later, Undecided, Wrote
 from ..host.moment import Moment
 from ..records import Event, Lost, Record, Serializer, Shown, Site, Unfollowed, Unwatched, Variable, Watched
 from ..rendering.aliases import under_all_names
+from .calls import LOCALS, call_of, in_call, is_numbered
 from .memory import Memory, Sites
 from .moments import END, Cut, Until
 from .parts import Parts
@@ -29,6 +30,8 @@ SIZE_MOST = 1 << 40
 """Bytes of a variable; a record that claims more is damaged."""
 Wanted = Callable[[str, int], bool]
 """Whether a variable of this name and number is asked for."""
+Asks = Callable[[str, int, str], bool]
+"""Whether a name in one call (``#3.total``) of a function of this name and number is asked for."""
 Key = tuple[str, int]
 """Journal, number of the variable."""
 
@@ -42,8 +45,8 @@ class Value:
     """A variable at the moment."""
 
     __slots__ = (
-        "began", "cut", "doubt", "doubted", "ended", "ident", "journal", "memory", "name", "parts", "pid", "placed",
-        "runtime", "shown", "unfollowed", "variable", "writes",
+        "began", "calls", "cut", "doubt", "doubted", "ended", "ident", "is_numbered", "journal", "memory", "name",
+        "parts", "pid", "placed", "runtime", "shown", "unfollowed", "variable", "writes",
     )  # fmt: skip
 
     def __init__(self, journal: str, ident: int, pid: int, runtime: str, name: str) -> None:
@@ -64,6 +67,10 @@ class Value:
         """Where its journal begins, if earlier events are no longer there."""
         self.writes = 0
         """Number of events that were counted."""
+        self.is_numbered = False
+        """Whether numbers tell its places apart: calls of a function, instances of a class."""
+        self.calls = 0
+        """Of a function, how many calls there were at least, up to the moment."""
         self.unfollowed: dict[tuple[str, str], Unfollowed] = {}
         """What it holds and isn't followed, by reason and type."""
         self.doubted = -1
@@ -96,6 +103,7 @@ class States:
         cuts: Mapping[str, Cut] = MappingProxyType({}),
         *,
         forget: bool = False,
+        asks: Asks | None = None,
     ) -> None:
         self.values: dict[Key, Value] = {}
         self.losses: list[Lost] = []
@@ -104,7 +112,7 @@ class States:
         self.serializers, self._wanted = serializers, wanted
         self._until = Until(until)
         self._before = None if since is None else Until(since)
-        self._cuts, self._forget = cuts, forget
+        self._cuts, self._forget, self._asks = cuts, forget, asks
         self._tick = 0
         self._at = 0
         """When, in records, the last event up to the moment was."""
@@ -192,7 +200,10 @@ class States:
 
     def known(self, event: Event) -> Value | None:
         """The variable of an event, if it is wanted and was described before."""
-        return self.values.get((event.journal, event.variable_id))
+        value = self.values.get((event.journal, event.variable_id))
+        if value is not None and is_numbered(event):
+            value.is_numbered = True
+        return value
 
     def is_known(self, event: Event) -> bool:
         """Whether its variable was seen before, wanted or not."""
@@ -223,6 +234,8 @@ class States:
         if is_object:
             value.shown = shown.text if isinstance(shown, Shown) else "an object"
             value.placed = value.placed or Placed(value.shown)
+            if variable is not None and LOCALS in variable.flags:
+                value.is_numbered = value.placed.is_function = True
             value.memory = value.parts = None
             self._contents.pop((value.journal, value.ident), None)
         elif variable is not None:
@@ -249,8 +262,9 @@ class States:
             value.memory = Memory(1 << 63, False, self._tick)
         if self._contents.get(key := (journal, event.variable_id)):
             self._take_contents(key, value, event.seq)
+        path = None if value.placed is None else self._in_call(value, event)
         if not self._until(event):
-            self._find(value, event)
+            self._find(value, event, path)
             return False
         self._at = self._tick
         if value.began is None:
@@ -259,18 +273,34 @@ class States:
         site = self.sites.number(site_key(event)) if counted else None
         value.writes += counted
         if value.placed is not None:
+            value.calls = max(value.calls, call_of(event) or 0)
             value.placed.write(event, self._tick, site, self.sites)
+            if path is not None:
+                value.placed.write(event, self._tick, site, self.sites, path)
         elif value.memory is not None:
             value.memory.write(event, self._tick, site, self.sites)
         return counted
 
-    def _find(self, value: Value, event: Event) -> None:
+    def _in_call(self, value: Value, event: Event) -> str | None:
+        """The path of what an event wrote in its call, if that is asked for."""
+        if not is_numbered(event):
+            return None
+        value.is_numbered = True
+        path = in_call(event)
+        if path is None or value.placed is None:
+            return None
+        value.placed.is_function = True
+        return path if self._asks is not None and self._asks(value.name, value.ident, path) else None
+
+    def _find(self, value: Value, event: Event, path: str | None) -> None:
         """What an event after the moment found was there at the moment, if no event in between can be missing."""
         moment, cut = self._until.moment, value.cut
         if cut is not None and (moment.seq < cut.seq if moment.journal == value.journal else moment.time < cut.time):
             return
         if value.placed is not None:
             value.placed.find(event, self._at)
+            if path is not None:
+                value.placed.find(event, self._at, path)
         elif value.memory is not None:
             value.memory.find(event)
 

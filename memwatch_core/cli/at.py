@@ -20,7 +20,7 @@ from ..rendering.layout import last_part
 from .asking import PROGRESS, Question, Session, configured, of_session, session_of
 from .blame import about
 from .columns import columns
-from .showing import by, clock, colour, name_of, note, put_json, shown
+from .showing import by, clock, colour, in_json, name_of, note, note_calls, put_json, shown
 
 HEADING = ("event", "written", "by", "value")
 
@@ -39,12 +39,15 @@ def command(
     number of an event, after which it is: 120, and 4711:120 if the session has several processes. The other processes
     are shown as they were at that event's time. What is written at the moment itself is included.
 
+    Of a function, each name is that of the call that bound it last; whether that call still ran isn't recorded.
+
     Nothing is guessed: what a journal doesn't say any more is "unknown", and what may have changed unseen has a "?".
 
     \b
     memwatch at 15:04:05.123                  all values
     memwatch at 15:04:05.123 total order      these two
     memwatch at 4711:120 'order.customer.*'   after event 120 of process 4711
+    memwatch at 120 'orders:add()#3'          what a function's third call held
     memwatch at end --json | jq -c '{variable, part, value}'
     """
     config = configured(folder, file)
@@ -55,7 +58,9 @@ def command(
     several, cuts = Several(words), cuts_of(opened.path, say)
 
     def begin(digests: bool) -> _At:
-        states = States(opened.settings.serializers, several.may_be, until, cuts=cuts, forget=not words)
+        states = States(
+            opened.settings.serializers, several.may_be, until, cuts=cuts, forget=not words, asks=several.asks
+        )
         return _At(states, [until] if digests else None)
 
     states = opened.ask(several, begin).states
@@ -109,6 +114,7 @@ def _put(found: list[tuple[Value, str]], states: States, at: str) -> None:
             put(line)
         for text in _notes(mine):
             note(text)
+        note_calls(mine)
     if not found:
         ended = sum(value.began is not None for value in states.values.values())
         put(colour("note", f"nothing was watched at {at}" + (" any more" if ended else "")))
@@ -130,7 +136,7 @@ def shown_rows(value: Value, part: str) -> list[Row]:
 
 
 def _cells(value: Value, row: Row, several: set[str]) -> tuple[str, ...]:
-    name = name_of(value, row.part, several=several)
+    name = name_of(value, row.part, several=several, last=row.last)
     if row.last is None:
         return "-", "-", "changed unseen" if row.unseen else "as watched", f"{name} = {shown(row)}"
     last: Event = row.last
@@ -153,6 +159,7 @@ def _put_json(value: Value, part: str) -> None:
     for row in shown_rows(value, part):
         put_json(
             {"answer": "value"} | about(value)
-            | {"part": row.part, "value": row.value, "known": row.value is not UNKNOWN, "doubt": row.doubt,
+            | in_json(row.part, row.last)
+            | {"value": row.value, "known": row.value is not UNKNOWN, "doubt": row.doubt,
                "ended": value.ended is not None, "last": row.last}
         )  # fmt: skip

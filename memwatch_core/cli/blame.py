@@ -11,6 +11,7 @@ import click
 from ..answers.asked import Several, asked
 from ..answers.authors import DIGESTED, Author, Authors, By, Count
 from ..answers.blamed import Row, by_event, by_place, doubts, is_there, rows
+from ..answers.calls import NUMBER, in_call, without_call
 from ..answers.lost_updates import LostUpdate, LostUpdates
 from ..answers.moments import cuts_of, moment, since
 from ..answers.parts import LENGTH
@@ -36,9 +37,11 @@ from .showing import (
     file_line,
     fitting,
     headline,
+    in_json,
     line_of,
     name_of,
     note,
+    note_calls,
     put_json,
     shown,
     statement_of,
@@ -101,7 +104,7 @@ def command(
     cuts = cuts_of(opened.path, say)
 
     def begin(digests: bool) -> _Blame:
-        states = States(opened.settings.serializers, words.may_be, until, from_then, cuts)
+        states = States(opened.settings.serializers, words.may_be, until, from_then, cuts, asks=words.asks)
         moments = [until] if from_then is None else [until, from_then]
         return _Blame(states, words, author, None if not digests else moments)
 
@@ -130,6 +133,8 @@ def command(
             _put_rows(value, part, each)
         if not as_json:
             _put_notes(value, part, lost)
+            if author is None:
+                note_calls([(value, part)])
     opened.conclude()
 
 
@@ -182,7 +187,13 @@ def check_parts(variable: str, found: list[tuple[Value, str]]) -> None:
     """Raises SessionError if variables have no such part."""
     there = [next(rows(value, part), None) for value, part in found]
     if found and not any(there) and all(part and value.placed is not None for value, part in found):
-        names = [name_of(value, name) for value, _ in found if value.placed is not None for name in value.placed.places]
+        called = max(found, key=lambda each: each[0].calls)[0]
+        if called.calls and NUMBER in variable:
+            times = "once" if called.calls == 1 else f"{called.calls:,} times, counted from 1"
+            raise SessionError(f"{variable!r}: nothing was bound there; {clean(called.name)} was called {times}")
+        names = [
+            name_of(value, name) for value, _ in found if value.placed is not None for name in value.placed.below("")
+        ]
         raise SessionError(
             f"{variable!r}: nothing was written to such a place{suggest(variable, names) or _there(names)}"
         )
@@ -208,7 +219,8 @@ class _Touched:
     def by(self, event: Event) -> bool:
         """Whether an event did."""
         touches = self._of(event.journal, event.variable_id)
-        return touches(event.offset, len(event.after), None if event.part is None else event.part.name)
+        names = (None if event.part is None else event.part.name, in_call(event))
+        return any(touches(event.offset, len(event.after), name) for name in names)
 
     def by_any(self, journal: str, wrote: Wrote) -> bool:
         """Whether all of these did. Raises Undecided."""
@@ -258,7 +270,7 @@ def _cells(value: Value, row: Row) -> tuple[str, ...]:
     event, sites = row.last, len(row.sites)
     writes = f"{row.writes:,}" + (f" from {sites}" if sites > 1 else "")
     seq = "-" if event is None else f"{event.seq}" if row.writes else f"^{event.seq}"  # as git blame does
-    text = f"{name_of(value, row.part)} = {shown(row)}"
+    text = f"{name_of(value, row.part, last=event)} = {shown(row)}"
     if event is None:
         return (
             "-",
@@ -372,18 +384,25 @@ def _put_rows_as_json(value: Value, part: str, lost: LostUpdates) -> None:
         put_json(
             {"answer": "part"}
             | about(value)
-            | {"part": row.part, "bytes": [row.start, row.stop] if row.stop else None, "value": row.value,
+            | in_json(row.part, row.last)
+            | {"bytes": [row.start, row.stop] if row.stop else None, "value": row.value,
                "doubt": row.doubt, "unseen": row.unseen, "writes": row.writes, "sites": len(row.sites),
                "last": row.last}
         )  # fmt: skip
     for each in lost.found(value.journal, value.ident):
-        if part and not covers(part)(each.part):
+        if not _is_of(each, part):
             continue
         put_json(
             {"answer": "lost update"} | about(value)
-            | {"part": each.part, "step": each.step, "count": each.count, "from": each.base, "event": each.event,
+            | in_json(each.part, each.event)
+            | {"step": each.step, "count": each.count, "from": each.base, "event": each.event,
                "over": each.over, "reads": each.reads}
         )  # fmt: skip
+
+
+def _is_of(lost: LostUpdate, part: str) -> bool:
+    """Whether updates of a part, or of one below it, were lost."""
+    return not part or covers(part)(lost.part) or covers(part)(without_call(lost.part))
 
 
 def about(value: Value) -> dict[str, Any]:
@@ -455,7 +474,7 @@ def _put_notes(value: Value, part: str, lost: LostUpdates) -> None:
             + (f" ({left_out.count:,} such)" if left_out.count > 1 else "")
         )
     for each in lost.found(value.journal, value.ident):
-        if not part or covers(part)(each.part):
+        if _is_of(each, part):
             note(_lost(value, each))
     if not lost.complete:
         note("lost updates were looked for in the first 10,000 places only")

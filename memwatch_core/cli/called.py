@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from ..records import Site, Variable
+from ..answers.calls import call_of, is_numbered
+from ..records import Event, Site, Variable
 from ..rendering.changes import LENGTH, named
 from ..rendering.labels import numbered
 from ..rendering.text import short_path
@@ -13,7 +14,8 @@ MOST = 1000
 """Limit of variables that are remembered."""
 SHOWN = 4
 """Limit of variables that a sentence lists."""
-_NUMBER = re.compile(r"#(\d{1,10})(?=$|[.\[)])")
+_NUMBER = re.compile(r"#(\d{1,10})(?=$|[.\[)#])")
+_CALL = re.compile(r"#(\d{1,10})(?=$|[.])")
 
 
 class Called:
@@ -25,6 +27,11 @@ class Called:
         """``total#3`` means variable 3; None: the text has no number."""
         self.plain = text[: number.start()] + text[number.end() :] if number else text
         """The text without it: ``total``, ``grid[5]`` for ``grid#3[5]``."""
+        call = _CALL.search(self.plain) if number else None
+        self.call = int(call[1]) if call else None
+        """``orders:add()#57#3`` means the third call of variable 57."""
+        self.name = self.plain[: call.start()] + self.plain[call.end() :] if call else self.plain
+        """The text without both."""
         self._known: dict[str, dict[tuple[str, int], Site | None]] = {}
         self._count = 0
 
@@ -32,9 +39,20 @@ class Called:
         """Notes a variable, if it has this name."""
         name = variable.name
         parts = (f"{name}.", f"{name}[")
-        if self._count < MOST and (self.plain in (name, named(name, LENGTH)) or self.plain.startswith(parts)):
+        if self._count < MOST and (self.name in (name, named(name, LENGTH)) or self.name.startswith(parts)):
             self._known.setdefault(name, {})[variable.journal, variable.id] = variable.watched_at
             self._count += 1
+
+    def means(self, event: Event) -> bool:
+        """Whether an event is of the variable, or of the call of a function, or to the instance, that the number is."""
+        if not is_numbered(event):
+            return event.variable_id == self.number and self.call is None
+        made, known = call_of(event), self._known.get(event.variable, ())
+        if self.call is not None:
+            return event.variable_id == self.number and made == self.call
+        if len([1 for journal, _ in known if journal == event.journal]) > 1 and (event.journal, self.number) in known:
+            return event.variable_id == self.number
+        return made == self.number
 
     def several(self) -> str:
         """``2 variables have this name: total#3 (a.py:7), total#57 (a.py:19)``, if no number says which of a process's

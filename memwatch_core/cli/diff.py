@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import click
 
 from ..answers.asked import Asked, Pattern, Several, asked
-from ..answers.compared import Difference, differences
-from ..answers.moments import END, cuts_of, is_moment, moment, process_of
+from ..answers.compared import Difference, calls_of, differences
+from ..answers.moments import END, Cut, cuts_of, is_moment, moment, process_of
 from ..answers.parts import UNKNOWN
 from ..answers.placed import covers, is_opened
-from ..answers.states import States, Value
+from ..answers.states import Key, States, Value
 from ..config import Config
 from ..errors import SessionError
 from ..host.moment import Moment
@@ -22,7 +22,7 @@ from ..rendering.layout import last_part
 from .asking import PROGRESS, Question, Session, configured, of_session, session_of
 from .blame import about
 from .columns import columns
-from .showing import arrow, by, clock, colour, name_of, note, put_json, thread_of, value_of
+from .showing import arrow, by, clock, colour, in_json, name_of, note, note_calls, put_json, thread_of, value_of
 
 HEADING = ("event", "written", "by", "thread", "writes", "change")
 VALUE = 30
@@ -50,6 +50,8 @@ def command(
     number of an event, after which it is: 120, and 4711:120 if the session has several processes. Anything else is the
     name of a session, as memwatch log --list shows it.
 
+    Of a function, each name is that of the call that bound it last up to B, and compared with what that call held at A.
+
     What was written and is the same again isn't shown. A variable that was watched later than A is compared with what
     it was then. Of two sessions, variables of the same name are compared, process by process.
 
@@ -72,7 +74,7 @@ def command(
 
     def begin(digests: bool) -> _Between:
         before = States(opened.settings.serializers, several.may_be, one, cuts=cuts, forget=not words)
-        after = States(opened.settings.serializers, several.may_be, other, one, cuts)
+        after = States(opened.settings.serializers, several.may_be, other, one, cuts, asks=several.asks)
         return _Between(before, after, [one, other] if digests else None)
 
     asked_for = opened.ask(several := Several(words), begin)
@@ -82,10 +84,24 @@ def command(
     _check(opened, words, after)
     if not as_json:
         opened.remark(other)
-    pairs = [(before.values[key], value) for key, value in after.values.items() if value.began is not None]
+    earlier = before.values | _of_functions(opened, after, one, cuts)
+    pairs = [(earlier[key], value) for key, value in after.values.items() if value.began is not None]
     pairs.sort(key=lambda pair: (pair[1].pid, pair[1].journal, pair[1].ident))
-    _put([pair for pair in pairs if pair[1].began is not None], words, as_json, f"between {a} and {b}")
+    _put(pairs, words, as_json, f"between {a} and {b}", by_call=True)
     opened.conclude()
+
+
+def _of_functions(opened: Session, after: States, one: Moment, cuts: Mapping[str, Cut]) -> dict[Key, Value]:
+    """Of functions, what the calls of which something is told held at the first moment. Which these are is known when
+    all has been read."""
+    names = dict.fromkeys(value.name for value in after.values.values() if value.calls)
+    if not names:
+        return {}
+    several = Several([Asked(name) for name in names])
+    states = States(opened.settings.serializers, several.fits, one, cuts=cuts, asks=calls_of(after))
+    opened.read(several, states.add)
+    states.end()
+    return {key: value for key, value in states.values.items() if key in after.values}
 
 
 class _Between(Question):
@@ -176,12 +192,19 @@ def _put_missing(
 # ---- output ---------------------------------------------------------------------------------------------------------
 
 
-def _put(pairs: list[tuple[Value, Value]], words: list[Asked | Pattern], as_json: bool, when: str) -> None:
+def _put(
+    pairs: list[tuple[Value, Value]],
+    words: list[Asked | Pattern],
+    as_json: bool,
+    when: str,
+    *,
+    by_call: bool = False,
+) -> None:
     by_journal: dict[str, list[tuple[Value, Value, Difference]]] = defaultdict(list)
     for one, other in pairs:
         fitting = [each for each in words if each.may_be(other.name, other.ident)]
         asked_for = [_is_asked(other, part) for each in fitting for _, part in each.found([other])]
-        for found in differences(one, other):
+        for found in differences(one, other, by_call=by_call):
             if not words or any(is_asked(found) for is_asked in asked_for):
                 by_journal[other.journal].append((one, other, found))
     if as_json:
@@ -199,6 +222,8 @@ def _put(pairs: list[tuple[Value, Value]], words: list[Asked | Pattern], as_json
         table = [_cells(other, found, several) for _, other, found in rows]
         for line in columns(table, HEADING, (None, "time", "site", "thread"), short=True):
             put(line)
+    shown = {id(other): other for rows in by_journal.values() for _, other, found in rows if "#" not in found.part[:1]}
+    note_calls([(value, "") for value in shown.values()])
     if not by_journal:
         put(colour("note", f"no difference {when}"))
     doubts = dict.fromkeys(found.doubt for rows in by_journal.values() for _, _, found in rows if found.doubt)
@@ -221,7 +246,7 @@ def _is_asked(value: Value, part: str) -> Callable[[Difference], bool]:
 
 
 def _cells(value: Value, found: Difference, several: set[str]) -> tuple[str, ...]:
-    name = name_of(value, found.part, several=several)
+    name = name_of(value, found.part, several=several, last=found.last)
     change = f"{name} {value_of(found.old, VALUE)} {arrow()} {value_of(found.new, VALUE)}{'?' if found.doubt else ''}"
     if is_opened(found.new):
         change = f"{name}: items were added or deleted"
@@ -236,6 +261,7 @@ def _cells(value: Value, found: Difference, several: set[str]) -> tuple[str, ...
 def _put_json(one: Value, other: Value, found: Difference) -> None:
     put_json(
         {"answer": "difference"} | about(other)
-        | {"part": found.part, "old": found.old, "new": found.new, "known": found.old is not UNKNOWN and
+        | in_json(found.part, found.last)
+        | {"old": found.old, "new": found.new, "known": found.old is not UNKNOWN and
            found.new is not UNKNOWN, "doubt": found.doubt, "writes": found.writes, "last": found.last}
     )  # fmt: skip

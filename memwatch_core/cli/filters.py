@@ -13,7 +13,7 @@ import click
 from ..config import suggest
 from ..records import Event, Lost, Part, Record, Site, Unfollowed, Unwatched, Watched
 from ..rendering.aliases import under_all_names
-from ..rendering.changes import LENGTH, named
+from ..rendering.changes import LENGTH, named, named_in
 from .called import Called
 
 Test = Callable[[Event], bool]
@@ -48,7 +48,7 @@ class Filters:
         self._variables = [_Wanted("--variable", text, _variable, _full_name) for text in variables]
         self._paths = [_Wanted("--path", text, _path, _with_part) for text in paths]
         self._since = since
-        self.by_part = bool(paths) or any(character in text for text in variables for character in ".[(")
+        self.by_part = bool(paths) or any(character in text for text in variables for character in ".[(#")
         """Whether a filter may name a part of a value. If so, :attr:`wanted` depends on the part that a store touched,
         too."""
         kinds = [
@@ -111,10 +111,22 @@ class Filters:
         return any(self._may_pass_as(each) for each in under_all_names(event))
 
     def _may_pass_as(self, event: Event) -> bool:
-        if any(_may_be_of(text, event) for wanted in self._variables for text in (wanted.text, wanted.called.plain)):
+        if any(_may_be_of(text, event) for wanted in self._variables for text in (wanted.text, wanted.called.name)):
             return True
-        texts = [text for wanted in self._paths for text in (wanted.text, wanted.called.plain)]
+        texts = [text for wanted in self._paths for text in (wanted.text, wanted.called.name)]
         return any(_may_begin(text, _full_name(event)) for text in texts) or self.passes(event)
+
+    @property
+    def by_number(self) -> bool:
+        """Whether a number may mean a call of a function or, of several functions of a name, one: see :meth:`learn`."""
+        return any(each.called.number is not None and ":" in each.text for each in [*self._variables, *self._paths])
+
+    def learn(self, records: Iterable[Record]) -> None:
+        """Takes note of all variables, before the first event is judged."""
+        for record in records:
+            if isinstance(record, Watched):
+                for wanted in [*self._variables, *self._paths]:
+                    wanted.called.see(record.variable)
 
     def ambiguous(self) -> list[str]:
         """A sentence for each filter whose name is that of several variables of a process."""
@@ -143,7 +155,7 @@ class _Wanted:
         self._by_name = option in ("--variable", "--path")
         self._unsure = 0
         if self.called.number is not None:
-            self._test = _either(self._test, self.called.number, make(self.called.plain))
+            self._test = _either(self._test, self.called.means, make(self.called.name))
         self.hit = False
         self._seen: dict[str, None] = {}
 
@@ -181,7 +193,10 @@ class _Wanted:
         else:
             name, ident = record.variable, record.variable_id
         passes = name == self.text or _matches(name, self.text)
-        passes |= ident == self.called.number and (name == self.called.plain or _matches(name, self.called.plain))
+        if self.called.number is not None:
+            if name.endswith("()") and name == self.called.name:
+                return True  # it may have no such call
+            passes |= ident == self.called.number and (name == self.called.name or _matches(name, self.called.name))
         self.hit |= passes
         if not passes and len(self._seen) < self.MOST:
             self._seen[name] = None
@@ -196,6 +211,11 @@ class _Wanted:
         seen = [name for name in self._seen if name]
         listed = suggest(self.text, seen) or _there(seen)
         start = f"{self._option} {self.text!r}: "
+        if self.called.number is not None and ":" in self.text:
+            return (
+                f"{start}nothing was written there; behind the name of a function, a number says which call, and behind "
+                "an attribute of a class, which instance"
+            )
         if others := self.called.others():
             return f"{start}nothing was written to this variable; there are {others}"
         if self._option == "--variable":
@@ -221,9 +241,9 @@ class _Wanted:
         return "" if seen else f"{start}no event carries a statement: was SQL tracked? (memwatch run --track-sql)"
 
 
-def _either(literal: Test, number: int, plain: Test) -> Test:
-    """A test for a name that ends with a number: one that is called so, or the variable with this number."""
-    return lambda event: literal(event) or (event.variable_id == number and plain(event))
+def _either(literal: Test, means: Test, plain: Test) -> Test:
+    """A test for a name that ends with a number: one that is called so, or the variable, or call, of this number."""
+    return lambda event: literal(event) or (means(event) and plain(event))
 
 
 def _there(names: list[str]) -> str:
@@ -291,6 +311,8 @@ def _variable(text: str) -> Test:
             return True
         if part is not None and event.operation is not None and _matches(named(full, part.name), text):
             return True
+        if part is not None and part.activation is not None and _matches(named_in(event, full, part.name), text):
+            return True
         if part is not None and text == named(full, LENGTH):  # a change of length is shown with the bytes that moved
             return part.name.startswith("[0:") and _length(part.old) != _length(part.new)
         if not text.startswith(full + ".") and not text.startswith(full + "["):
@@ -355,7 +377,13 @@ def _path(text: str) -> Test:
             "order.customer.age, 'order.*.age', 'config[\"db\"]*'",
             param_hint="--path",
         )
-    return lambda event: _matches(_with_part(event), text)
+    return lambda event: (
+        _matches(_with_part(event), text)
+        or (
+            "#" in text
+            and _matches(named_in(event, _full_name(event), "" if event.part is None else event.part.name), text)
+        )
+    )
 
 
 def _thread(text: str) -> Test:

@@ -15,6 +15,7 @@ from ..answers.moments import END, Cut, Until, cuts_of, moment, process_of, sinc
 from ..answers.runs import Run, Runs
 from ..answers.states import States, Value
 from ..answers.trails import Trail, Trails, is_item
+from ..errors import SessionError
 from ..host.moment import Moment
 from ..printed import put, say, terminal_width
 from ..records import Event, Lost, Record, Unwatched, Watched
@@ -32,6 +33,7 @@ from .showing import (
     colour,
     file_line,
     headline,
+    in_json,
     line_of,
     name_of,
     note,
@@ -86,6 +88,7 @@ def command(
     memwatch history total                  how did it get there?
     memwatch history order.customer.age     of an attribute
     memwatch history 'grid[3]'              of an element
+    memwatch history 'orders:add()#3.total' of a name of a function, in its third call
     memwatch history total --each --since 5m
     memwatch history total --json | jq -c '[.first.seq, .count, .new]'
     """
@@ -95,7 +98,7 @@ def command(
     from_then = None if after is None else since(after, opened.path, say, PROGRESS)
     words = asked(variable)
     found = _look(opened, words, cuts := cuts_of(opened.path, say))
-    states = States(opened.settings.serializers, words.may_be, last, from_then, cuts)
+    states = States(opened.settings.serializers, words.may_be, last, from_then, cuts, asks=words.asks)
     trails = {} if position else _trails(opened, words, last, found, cuts)
     page = _Page(states, words, each, as_json, [value for value, _ in found], trails)
     opened.read(Several([words]), page.take, states.content, prints=True)
@@ -111,12 +114,19 @@ def command(
 
 def _look(opened: Session, words: Asked | Pattern, cuts: Mapping[str, Cut]) -> list[tuple[Value, str]]:
     """The variables that are meant. Raises SessionError if these are none, or several: before anything is printed."""
-    for several in (None, Several([words])):  # then a variable of which nothing but events is left
+    for several in (None, Several([words])):  # then what is only known of events: a variable, an instance's number
         states = States(opened.settings.serializers, words.may_be, cuts=cuts)
         opened.read(several, states.add)
-        if states.values:
+        if _is_found(words, states):
             break
     return opened.found(words, states.values.values())
+
+
+def _is_found(words: Asked | Pattern, states: States) -> bool:
+    try:
+        return bool(words.found(states.values.values()))
+    except SessionError:
+        return False
 
 
 def _trails(
@@ -175,6 +185,7 @@ class _Page:
         self._count = self._tick = 0
         self._headed = False
         self._journals = {value.journal for value in values}
+        self._known = {(value.journal, value.ident) for value in values} if isinstance(words, Asked) else set()
         names = Counter((value.journal, value.name) for value in values)
         self._several = {name for (_, name), count in names.items() if count > 1}
         self.touched = False
@@ -206,7 +217,7 @@ class _Page:
 
     def _begin(self, event: Event) -> Runs | None:
         value = self._states.known(event)
-        if value is None:
+        if value is None or (self._known and (value.journal, value.ident) not in self._known):
             return None
         part = next((part for _, part in self._words.found([value])), None)
         self._journals.add(value.journal)
@@ -248,8 +259,8 @@ class _Page:
         if self._as_json:
             self._hold(
                 run.tick,
-                {"answer": "run"} | about(run.value)
-                | {"part": run.part, "parts": run.others + 1 if run.others else 1, "count": run.count,
+                {"answer": "run"} | about(run.value) | in_json(run.part, run.first)
+                | {"parts": run.others + 1 if run.others else 1, "count": run.count,
                    "old": run.old, "new": run.new, "first": run.first, "last": run.last},
             )  # fmt: skip
             return
@@ -259,17 +270,17 @@ class _Page:
         what = f"{value_of(run.old, VALUE)} {arrow()} {value_of(run.new, VALUE)}"
         if run.count == 1 and not first.changed:
             what = f"{value_of(run.new, VALUE)} (unchanged)"
-        name = self._name(run.value, run.part)
+        name = self._name(run.value, run.part, first)
         if run.others:
-            what = f"{name} … {self._name(run.value, last.part.name if last.part else '')}"
+            what = f"{name} … {self._name(run.value, last.part.name if last.part else '', last)}"
         elif run.part or isinstance(self._words, Asked) is False:
             what = f"{name} {what}"
         if text := statement_of(last):
             what += f"  {text}"
         self._row(seq, first.time_ns, last_part(by(last), 40) + times, thread_of(last), what, run.value, run.tick)
 
-    def _name(self, value: Value, part: str = "") -> str:
-        return name_of(value, part, several=self._several)
+    def _name(self, value: Value, part: str = "", last: Event | None = None) -> str:
+        return name_of(value, part, several=self._several, last=last)
 
     def _row(
         self, seq: str, time_ns: int, by: str, thread: str, what: str, whose: Value | int, tick: int | None = None

@@ -7,12 +7,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import click
 
 from .. import config as configuration
 from ..printed import put, put_bytes, say, shows_colours, terminal_width, write
-from ..records import Event, Lost, Record
+from ..records import Event, Lost, Record, Watched
 from ..rendering.palette import paint, plain
 from ..rendering.text import Lines
 from .columns import columns
@@ -103,9 +105,11 @@ def command(
         outcomes = (*outcomes, "rolled back")
     oldest = None if since is None else moment(since)
 
-    filters = partial(Filters, variables, threads, statements, places, oldest, outcomes, paths, labels, tasks, traces)
-    wanted = filters()
     path = history.find(config.journal.folder, session)
+    filters = partial(
+        _filters, path, variables, threads, statements, places, oldest, outcomes, paths, labels, tasks, traces
+    )
+    wanted = filters()
     own = config.sites.own if config.chosen("sites.own") else None
     seen = 0
     damaged: list[str] = []
@@ -162,6 +166,17 @@ def command(
     for text in (*failed, *wanted.unsure(), *wanted.ambiguous(), *damaged):
         say(text)
     raise SystemExit(1 if damaged or (failed and not shown) else 0)
+
+
+def _filters(path: Path, *given: Any) -> Filters:
+    """Filters of a session. Where a number may be that of one of several functions, these are looked up first."""
+    from ..host import history
+
+    made = Filters(*given)
+    only = history.Only(lambda event: False, 0, lambda record: isinstance(record, Watched), lambda count: None)
+    for records in history.read(path, lambda text: None, lambda text: None, only=only) if made.by_number else ():
+        made.learn(records)
+    return made
 
 
 def _last(batches: Iterable[list[Record]], count: int) -> Iterator[list[Record]]:

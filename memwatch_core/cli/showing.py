@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ..answers.blamed import Row
+from ..answers.calls import NUMBER, call_of, with_call, without_call
 from ..answers.moments import process_of
 from ..answers.parts import UNKNOWN
 from ..answers.states import WITH_THE_PROGRAM, Value
@@ -100,9 +101,10 @@ def shown(row: Row, limit: int = VALUE_MOST) -> str:
     return value_of(row.value, limit) + ("?" if row.doubt and row.value is not UNKNOWN else "")
 
 
-def name_of(value: Value, part: str = "", *, several: Collection[str] = ()) -> str:
-    """``order.customer.age``; with its number, if several have its name. On a terminal, a long one is
-    shortened."""
+def name_of(value: Value, part: str = "", *, several: Collection[str] = (), last: Event | None = None) -> str:
+    """``order.customer.age``; with its number, if several have its name. Of a function, ``last`` says in which call. On
+    a terminal, a long one is shortened."""
+    part = with_call(part, last)
     name = f"{value.name}#{value.ident}" if value.name in several else value.name
     columns, (name, part) = terminal_width(sys.stdout), (clean(name), clean(part))
     if columns is not None and width(name) + width(part) > (most := max(columns, NARROWEST) // 2):
@@ -145,6 +147,22 @@ def _json(value: Any) -> bytes:
                        separators=(",", ":"))
         ).encode("utf-8", "backslashreplace")  # fmt: skip
     return value_json(value)
+
+
+def in_json(part: str, last: Event | None) -> dict[str, Any]:
+    """The fields of a line of JSON for a part, and for the call that it is of."""
+    return {"part": part if call_of(last) is None else without_call(part), "activation": call_of(last)}
+
+
+def note_calls(found: Iterable[tuple[Value, str]]) -> None:
+    """Says so if names of a function are told of whichever call bound them last."""
+    names = [value.name for value, part in found if value.calls > 1 and not part.startswith(NUMBER)]
+    if names:
+        name = clean(names[0])
+        note(
+            "of a function, each name is that of the call that bound it last; "
+            f"{name}#2 asks for one call, '{name}#*' for all"
+        )
 
 
 def note(text: str, role: Role = "warning") -> None:

@@ -161,6 +161,35 @@ def test_a_forked_child_keeps_its_conditions() -> None:
 
 
 @pytest.mark.usefixtures("journal")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_an_action_writes_in_a_child_that_it_forks_is_not_acted_on() -> None:
+    """Else the child would act, and fork, and so on."""
+    seen: list[int] = []
+    ends: list[int] = []
+    parent = os.getpid()
+
+    def fork(hit: Hit) -> None:
+        seen.append(hit.new)
+        if os.getpid() != parent:
+            return
+        child = os.fork()
+        if not child:
+            total.value = -5
+            data["a"] = -6
+            within = len(seen)
+            os._exit(within)
+        ends.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+    data = {"a": 1}
+    total = watch(1, when="new < 0", then=fork)
+    watch(data, name="data", when="new < 0", then=fork)
+    total.value = -1
+    data["a"] = -2
+    after = total.value
+    assert (seen, ends, after) == ([-1, -2], [1, 2], -1)
+
+
+@pytest.mark.usefixtures("journal")
 def test_it_ends_with_the_watch() -> None:
     seen: list[Hit] = []
     data = {"a": 1}
@@ -194,6 +223,62 @@ def test_many_that_are_met_at_once_are_counted() -> None:
     after += 1
     assert len(seen) == 1
     assert seen[0].more >= 10
+
+
+@pytest.mark.usefixtures("journal")
+def test_many_conditions_that_are_met_at_once_are_all_acted_on() -> None:
+    """By one call of C's: nothing of the program's runs in between."""
+    seen: list[str] = []
+    config: dict[str, int] = {}
+    keys = [f"k{i}" for i in range(300)]
+    for key in keys:
+        watch_place(config, key, name=key, then=lambda hit: seen.append(hit.variable))
+    watch_place(config, "last", name="last", then="raise")
+    with pytest.raises(MutationError):
+        config.update(dict.fromkeys([*keys, "last"], 1))
+    assert seen == keys
+
+
+def test_how_many_could_not_be_acted_on_is_said(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "from memwatch_core import watch_place\n"
+        "config, seen, keys = {}, [], [f'k{i}' for i in range(1100)]\n"
+        "for key in keys:\n"
+        "    watch_place(config, key, name=key, then=lambda hit: seen.append(hit.variable))\n"
+        "config.update(dict.fromkeys(keys, 1))\n"
+        "print(len(seen))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(program)], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout == "1024\n"
+    assert "memwatch: 76 writes met a condition and aren't acted on: too many waited" in done.stderr
+
+
+@pytest.mark.usefixtures("journal")
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**30, -(10**30), 2**127 - 1])
+def test_whole_numbers_of_more_than_64_bits_are_judged(number: int) -> None:
+    seen: list[object] = []
+    places: dict[str, object] = {"a": 0}
+    when = "(new > 9223372036854775807 or new < -9223372036854775808) and new - old == new and new != old"
+    watch(places, when=when, then=lambda hit: seen.append(hit.new))
+    for value in (number, 0, 2**127, "9" * 30, [number], 5):
+        places["a"] = value
+        after = value
+    assert after == 5
+    assert seen == [number]
+
+
+@pytest.mark.usefixtures("journal")
+def test_a_text_with_lone_surrogates_is_given_as_it_is() -> None:
+    seen: list[object] = []
+    places: dict[str, object] = {"a": ""}
+    watch(places, when='new like "?x"', then=lambda hit: seen.append(hit.new))
+    places["a"] = "\udc80x"
+    places["a"] = "\ud800\udfffx"
+    places["a"] = "plain"
+    assert seen == ["\udc80x"]
 
 
 @pytest.mark.usefixtures("journal")

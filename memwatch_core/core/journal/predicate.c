@@ -20,6 +20,7 @@ enum { /* memwatch_core/python/places/cell.h, docs/journal-format.md */
        CELL_SHOWN = 8,
        CELL_KINDS = 0x3f, /* without what is added of a name of a function */
 };
+enum { DIGITS_LEAST = 19 }; /* of a whole number that is no i64 */
 
 MW_SIGNAL_SAFE size_t predicate_measure(const uint8_t *at, size_t left, unsigned *takes) {
     *takes = 0;
@@ -139,6 +140,21 @@ MW_SIGNAL_SAFE static struct value load_measured(const struct judged *j, unsigne
     return bytes ? value_text(V_BYTES, bytes, length) : value_of(V_UNKNOWN);
 }
 
+/* A whole number that is no i64 is told in words, its digits. */
+MW_SIGNAL_SAFE static struct value load_words(const uint8_t *at, uint32_t n) {
+    bool is_negative = n && *at == '-';
+    __int128 number = 0;
+    if (n < (uint32_t)DIGITS_LEAST + is_negative) return value_text(V_SHOWN, at, n);
+    for (uint32_t i = is_negative; i < n; i++) {
+        int digit = at[i] - '0';
+        if (digit < 0 || digit > 9) return value_text(V_SHOWN, at, n);
+        if (__builtin_mul_overflow(number, 10, &number) ||
+            __builtin_add_overflow(number, is_negative ? -digit : digit, &number))
+            return value_of(V_UNKNOWN);
+    }
+    return value_int(number);
+}
+
 MW_SIGNAL_SAFE static struct value load_cell(struct machine *m, unsigned side) {
     uint8_t *cell = m->cells[side], used;
     uint16_t flags;
@@ -163,6 +179,7 @@ MW_SIGNAL_SAFE static struct value load_cell(struct machine *m, unsigned side) {
     case CELL_BYTES:
     case CELL_SHOWN:
         v = value_text(cell[0] == CELL_STR ? V_TEXT : cell[0] == CELL_BYTES ? V_BYTES : V_SHOWN, payload, used);
+        if (v.kind == V_SHOWN && !(flags & CELL_CUT)) return load_words(payload, used);
         if (!(flags & CELL_CUT) || used < CELL_CUT_HEAD) return v;
         v.cut = true;
         v.whole = u32_at(payload + 8);

@@ -7,6 +7,7 @@
 #include "breaks/breaks.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -74,6 +75,15 @@ static int act_on(PyObject *hits) {
     return failed;
 }
 
+static void say_unheld(void) {
+    uint64_t n = mwpy_hits_unheld();
+    char line[160];
+    int size = snprintf(line, sizeof line,
+                        "memwatch: %llu writes met a condition and aren't acted on: too many waited (docs/breaks.md)\n",
+                        (unsigned long long)n);
+    if (n && write(STDERR_FILENO, line, (size_t)size) < 0) return;
+}
+
 int mwpy_hits_act(void) {
     struct mwpy_own_hits *own = &mwpy_own_hits;
     if (own->acting || mwpy_is_finalizing()) return 0;
@@ -83,6 +93,7 @@ int mwpy_hits_act(void) {
     own->waiting = 0;
     if (!mwpy_hits_wait()) mwpy_next_disarm();
     mwpy_put_back(aside);
+    say_unheld();
     int failed = act_on(hits);
     Py_XDECREF(hits);
     own->acting = false;

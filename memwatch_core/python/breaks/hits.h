@@ -33,6 +33,8 @@ uint32_t mwpy_hit_waits(uint64_t *turn);
 /* Gives those of a thread to another one. */
 void mwpy_hits_give(uint32_t from, uint32_t to);
 bool mwpy_hits_wait(void);
+/* How many there was no room for, since it was asked last: nobody will act on them. */
+uint64_t mwpy_hits_unheld(void);
 /* In a forked child: only the calling thread is there. */
 void mwpy_hits_forked(void);
 #endif
