@@ -57,24 +57,43 @@ MW_SIGNAL_SAFE static void tell_met(const struct variable_condition *c, const st
     if (j->tid == thread_id()) mw_thread.hits++;
 }
 
-MW_SIGNAL_SAFE static void judge(const struct variable_condition *c, const struct store *store, struct judged *j,
-                                 const uint8_t *before, const uint8_t *after) {
+/* The part of a store that lies in the cell at `base`, or in the whole variable. False: that variable has none there. */
+MW_SIGNAL_SAFE static bool bound(const struct variable_condition *c, const struct store *store, uint32_t base,
+                                 const uint8_t *before, const uint8_t *after, struct judged *j) {
     const struct variable *v = &mw.registry.variables[store->variable];
-    const uint8_t *bytes = arena_writable(v->page) + (v->address & PAGE_MASK);
-    uint32_t base = c->unit ? store->offset / c->unit * c->unit : 0;
-    j->whole = bytes + base;
-    j->size = c->unit ? c->unit : (uint32_t)v->size;
-    j->at = store->offset - base;
-    j->length = store->length;
-    j->before = before;
-    j->after = after;
-    j->begins = c->unit && !j->at && after[0] & CELL_BEGINS;
-    if (j->at + j->length > j->size) j->length = j->size - j->at; /* several cells at once: the first of them */
+    uint32_t from = store->offset > base ? store->offset : base, skipped = from - store->offset;
+    if (from >= v->size) return false;
+    j->whole = arena_writable(v->page) + (v->address & PAGE_MASK) + base;
+    j->size = (uint32_t)v->size - base;
+    if (c->unit && c->unit < j->size) j->size = c->unit;
+    j->at = from - base;
+    j->length = store->length - skipped;
+    if (j->length > j->size - j->at) j->length = j->size - j->at;
+    j->before = before + skipped;
+    j->after = after + skipped;
+    j->begins = c->unit == PLACE_CELL && !j->at && j->after[0] & CELL_BEGINS;
+    return true;
+}
+
+MW_SIGNAL_SAFE static void judge_at(struct variable_condition *c, const struct store *store, uint32_t base,
+                                    const struct judged *j) {
     enum verdict verdict = predicate_judge(c->program, c->length, j);
     if (likely(verdict == NOT_MET)) return;
-    if (verdict == NOT_KNOWN && c->unit) return; /* places hold values of any type */
-    if (verdict == NOT_KNOWN && atomic_exchange((_Atomic uint32_t *)&c->unknown, 1)) return;
+    if (verdict == NOT_KNOWN && c->unit == PLACE_CELL) return; /* places hold values of any type */
+    if (verdict == NOT_KNOWN && atomic_exchange(&c->unknown, 1)) return;
     tell_met(c, store, j, base, verdict == NOT_KNOWN);
+}
+
+/* Of a store to several cells, each is judged by itself; of several places, which aren't numbers side by side, the
+ * first. */
+MW_SIGNAL_SAFE static void judge(struct variable_condition *c, const struct store *store, struct judged *j,
+                                 const uint8_t *before, const uint8_t *after) {
+    uint32_t unit = c->unit, base = unit ? store->offset / unit * unit : 0, stop = store->offset + store->length;
+    do {
+        if (!bound(c, store, base, before, after, j)) return;
+        judge_at(c, store, base, j);
+        base += unit;
+    } while (unlikely(unit && unit != PLACE_CELL && base < stop));
 }
 
 MW_SIGNAL_SAFE void conditions_judge_for(uint32_t tid, const struct store *store, const uint8_t *before,
@@ -84,7 +103,7 @@ MW_SIGNAL_SAFE void conditions_judge_for(uint32_t tid, const struct store *store
                        .site = store->site,
                        .context = store->context,
                        .hidden = mw.registry.variables[store->variable].flags & MW_SECRET};
-    for (const struct variable_condition *c = mw.conditions.of[store->variable]; c; c = c->next)
+    for (struct variable_condition *c = mw.conditions.of[store->variable]; c; c = c->next)
         judge(c, store, &j, before, after);
 }
 

@@ -73,7 +73,7 @@ struct judged {
     bool begins; /* a cell that held nothing before, whatever is left in it of an earlier call */
 };
 
-enum { CELL_BEGINS = 0x80 }; /* memwatch_core/python/places/cell.h */
+enum { PLACE_CELL = 64, CELL_BEGINS = 0x80 }; /* memwatch_core/python/places/cell.h */
 
 /* Whether it is a program that can be judged. */
 MW_HIDDEN bool predicate_is_valid(const uint8_t *program, size_t length);
