@@ -35,6 +35,14 @@ FUNCTION(share);
 FUNCTION(receive);
 FUNCTION(isDetachable);
 
+/* conditions.c */
+napi_value arm_condition(napi_env env, napi_callback_info info);
+FUNCTION(disarm);
+FUNCTION(isArmed);
+FUNCTION(prepareBreaks);
+FUNCTION(takeHits);
+FUNCTION(acting);
+
 /* flows.c */
 FUNCTION(openContext);
 FUNCTION(updateContext);

@@ -45,6 +45,9 @@ void sample(state *s, const ucontext_t *context, finding *found);
  * something else. */
 bool leads_out(state *s, uintptr_t frame, uintptr_t sp);
 
+/* The sites of those who called the place that has just stored, the innermost first. */
+unsigned callers_of_store(state *s, const ucontext_t *after, uint32_t *sites, unsigned most, bool *cut);
+
 bool is_on_stack(const state *s, uintptr_t frame, uintptr_t sp);
 
 /* V8's builtins: in its own place of node's code, or copied to where optimised code is. */

@@ -92,6 +92,8 @@ struct stack {       /* as it was found before */
     struct level level[KEPT_LEVELS];
 };
 
+struct todo;
+
 struct state {
     v8::Isolate *isolate;
     std::map<uintptr_t, std::shared_ptr<code>> codes; /* by start */
@@ -125,6 +127,8 @@ struct state {
 
     std::unique_ptr<tokens> statements;
     line_counts counts;
+    bool asks, acts;   /* for an interrupt; on what met a condition: see breaks.cc, as for */
+    struct todo *todo; /* NULL: nothing of it is used in this isolate */
     v8::Global<v8::Value> kept;
     state *next;
 };

@@ -90,6 +90,22 @@ static void whole_origin(state *s, const ucontext_t *context, mw_origin *origin)
     s->stacks_busy = false;
 }
 
+unsigned memwatch::callers_of_store(state *s, const ucontext_t *after, uint32_t *sites, unsigned most, bool *cut) {
+    ucontext_t at;
+    at.uc_mcontext = after->uc_mcontext;
+    at.uc_mcontext.gregs[REG_RIP]--; /* within the instruction that has stored, or the call */
+    finding found{};
+    found.most = std::min(most, (unsigned)CALLERS_MOST);
+    uintptr_t pc = (uintptr_t)at.uc_mcontext.gregs[REG_RIP];
+    bool leads = is_builtin(s, pc) || code_at(s, pc) ||
+                 leads_out(s, (uintptr_t)at.uc_mcontext.gregs[REG_RBP], (uintptr_t)at.uc_mcontext.gregs[REG_RSP]);
+    if (!leads) sample(s, &at, &found);
+    if (!found.best && !walk(s, &at, &found, nullptr) && !found.best) sample(s, &at, &found);
+    memcpy(sites, found.sites, found.count * sizeof *sites);
+    *cut = found.cut;
+    return found.count;
+}
+
 int isolate_keep_callers(unsigned most) {
     int error = most ? mw_keep_stacks() : MW_OK;
     if (!error) __atomic_store_n(&callers_most, std::min(most, (unsigned)CALLERS_MOST), __ATOMIC_RELEASE);
