@@ -18,6 +18,7 @@
         "src/conditions.c",
         "src/contexts.cc",
         "src/copies.c",
+        "src/dispatch.cc",
         "src/files.c",
         "src/flows.c",
         "src/frames.cc",

@@ -62,6 +62,7 @@ function prepare() {
  */
 function arm(variable, { when, then, sql }) {
   if (sql && !variable.sql) throw new ConditionError([`'${variable.name}' is watched without SQL, so statement is never known: trackSQL: true, --track-sql`]);
+  if (sql) native.common.judged = true;
   const letter = LETTERS[variable.kind] ?? '', size = SIZES[letter] ?? 0;
   const root = read(when ?? 'changed');
   // new[3] asks for a number by its place, new for the one that is written.
@@ -72,9 +73,14 @@ function arm(variable, { when, then, sql }) {
   prepare();
   sweep();
   const action = typeof then === 'function' ? CALL : ACTIONS[then];
-  const handle = core(`'${variable.name}' can't be judged`, () => native.arm(variable.id, program, whole ? 0 : size, action, letter.charCodeAt(0) || 0, size, variable.name, when));
+  const handle = core(`'${variable.name}' can't be judged`, () => native.arm(variable.id, program, whole ? 0 : size, action, letter.charCodeAt(0) || 0, size, variable.name, when, listens()));
   if (handle === undefined) throw new RangeError(`'${variable.name}': there are too many conditions in this process, or threads that have some`);
   if (action === CALL) functions.set(handle, { then, variable: variable.name, kind: variable.kind, when, secret: variable.secret });
+}
+
+/** Whether a debugger can attach: --inspect, inspector.open(). */
+function listens() {
+  return Boolean(process.features.inspector && require('node:inspector').url());
 }
 
 function hasKeys(root) {

@@ -11,6 +11,7 @@
  *   codes.cc    the code map, of all code that V8 has made
  *   conditions.c  of what is done where a condition is met
  *   breaks.cc   what is done there, at the next point where that is safe
+ *   dispatch.cc  the next bytecode that the interpreter comes to
  *   hits.c      what was met, until then
  *   told.cc     what is printed of it
  *   mailbox.cc  asking another thread to do something, from a signal handler too

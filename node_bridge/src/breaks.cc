@@ -51,6 +51,8 @@ static std::map<uint32_t, std::shared_ptr<armed>> all;
 static std::atomic<armed *> table[TABLE]; /* the same, for who meets one: under a page's lock, so that it doesn't end */
 static uint32_t last_handle;
 
+static std::atomic<bool> debugger_expected; /* there is one, or it can come */
+
 static std::shared_ptr<armed> armed_of(uint32_t handle) {
     std::lock_guard<std::mutex> guard(armed_lock);
     auto found = all.find(handle);
@@ -94,14 +96,37 @@ static void ask(state *s, const ucontext_t *after) {
         mailbox_ask(ask_for, s);
 }
 
+/* Where interrupts don't come while the interpreter waits for one: within a debugger's evaluation. */
+static void end_diversion(void *of) {
+    enum { TIMES = 50, US = 100 };
+    bool diverted = true;
+    for (int i = 0; i <= TIMES && diverted; i++) {
+        pthread_mutex_lock(&states_lock);
+        state *s = states;
+        while (s && s != of) s = s->next;
+        if (s && i == TIMES) s->handlers.restore();
+        diverted = s && s->handlers.diverted();
+        pthread_mutex_unlock(&states_lock);
+        if (diverted) usleep(US);
+    }
+}
+
+/* A debugger shall stop before the program goes on: the interpreter looks for interrupts now and then only. */
+static void hurry(state *s) {
+    s->handlers.divert();
+    mailbox_post(end_diversion, s);
+}
+
 static void settled(const void *ucontext) {
     const ucontext_t *after = (const ucontext_t *)ucontext;
     state *s = self;
     const void *to;
-    bool own = false;
+    bool own = false, stops = false;
     struct hit *h;
     while ((h = hit_incomplete((uint32_t)syscall(SYS_gettid), &to))) {
         int box = h->box;
+        const armed *a = table[h->hit.handle % TABLE].load(std::memory_order_acquire);
+        stops |= a && a->action == ACTION_BREAK;
         if (s && after) h->count = callers_of_store(s, after, h->callers, HIT_CALLERS, &h->cut);
         hit_complete(h);
         if (s && to == s)
@@ -110,6 +135,7 @@ static void settled(const void *ucontext) {
             mailbox_wake(box);
     }
     if (own && after) ask(s, after);
+    if (own && after && stops && debugger_expected) hurry(s);
 }
 
 /* ---- the debugger ------------------------------------------------------------------------------------------------ */
@@ -149,7 +175,9 @@ static bool stop(state *s, bool in_javascript) {
         break_right_now(s->isolate, 0);
     else
         call_stop(s);
-    return waits() != before;
+    bool stopped = waits() != before;
+    if (stopped) debugger_expected = true;
+    return stopped;
 }
 
 /* ---- at the next safe point -------------------------------------------------------------------------------------- */
@@ -184,7 +212,7 @@ static std::string act_on_all(state *s, bool in_javascript, bool *stops) {
         } else if (a->action == ACTION_CALL) {
             if (a->owner == s) s->todo->calls.push_back({a, hit});
         } else {
-            std::string line = told_line(s, a->shape, hit, in_javascript && own),
+            std::string line = told_line(s, a->shape, hit, a->action == ACTION_BREAK && in_javascript && own),
                         stack = told_stack(hit, thread_of(s, hit, own));
             print(a->action == ACTION_DUMP ? line + stack : line);
             if (a->action == ACTION_BREAK) {
@@ -212,6 +240,7 @@ static void deliver(state *s, bool in_javascript) {
 }
 
 static void act(state *s, bool in_javascript) {
+    s->handlers.restore();
     s->asks = false;
     if (s->acts || !s->todo) return;
     bool stops = false;
@@ -256,6 +285,13 @@ static uint32_t free_handle(void) {
     return 0;
 }
 
+static void end(const std::shared_ptr<armed> &a) {
+    mw_drop_condition(a->variable, a->handle); /* NO_VARIABLE: the watch has ended. Now nobody is in the midst of met() */
+    std::lock_guard<std::mutex> guard(armed_lock);
+    table[a->handle % TABLE].store(nullptr);
+    all.erase(a->handle);
+}
+
 int64_t breaks_arm(napi_env env, const struct condition *c) {
     state *s = self;
     if (!s || !s->todo) return MW_ERR_NOT_STARTED;
@@ -273,21 +309,11 @@ int64_t breaks_arm(napi_env env, const struct condition *c) {
         all[a->handle] = a;
         table[a->handle % TABLE].store(a.get(), std::memory_order_release);
     }
+    if (c->action == ACTION_BREAK) s->handlers.find(s->isolate);
+    if (c->listens) debugger_expected = true;
     int error = mw_set_condition(c->variable, c->program, c->length, c->unit, a->handle);
-    if (error) breaks_disarm(a->handle);
+    if (error) end(a);
     return error ? error : a->handle;
-}
-
-static void end(const std::shared_ptr<armed> &a) {
-    mw_drop_condition(a->variable, a->handle); /* NO_VARIABLE: the watch has ended. Now nobody is in the midst of met() */
-    std::lock_guard<std::mutex> guard(armed_lock);
-    table[a->handle % TABLE].store(nullptr);
-    all.erase(a->handle);
-}
-
-void breaks_disarm(uint32_t handle) {
-    std::shared_ptr<armed> a = armed_of(handle);
-    if (a) end(a);
 }
 
 bool breaks_is_armed(uint32_t handle) { return armed_of(handle) != nullptr; }

@@ -18,6 +18,7 @@ struct condition {
     size_t length;
     uint32_t unit;      /* bytes of a number that is judged by itself; 0: the variable is judged as a whole */
     enum action action; /* functions are called in the thread that arms */
+    bool listens;       /* a debugger can attach to this process */
     char letter;        /* of Python's struct module, of each number; 0: its bytes mean nothing that is known */
     uint32_t size;      /* bytes of one */
     const char *name;   /* UTF-8 */
@@ -28,7 +29,6 @@ enum { BREAKS_FULL = -1000 };
 
 /* A handle, an error of the core, or BREAKS_FULL: there are too many conditions, or threads that have some. */
 int64_t breaks_arm(napi_env env, const struct condition *condition);
-void breaks_disarm(uint32_t handle);
 /* Whether its watch goes on. */
 bool breaks_is_armed(uint32_t handle);
 /* The watch of this variable has ended. Any thread. */

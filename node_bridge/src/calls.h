@@ -37,7 +37,6 @@ FUNCTION(isDetachable);
 
 /* conditions.c */
 napi_value arm_condition(napi_env env, napi_callback_info info);
-FUNCTION(disarm);
 FUNCTION(isArmed);
 FUNCTION(prepareBreaks);
 FUNCTION(takeHits);
@@ -46,6 +45,7 @@ FUNCTION(acting);
 /* flows.c */
 FUNCTION(openContext);
 FUNCTION(updateContext);
+FUNCTION(contextSays);
 FUNCTION(contextIds);
 FUNCTION(contextSlot);
 FUNCTION(contextFrame);

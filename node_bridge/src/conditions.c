@@ -4,9 +4,9 @@
 #include "breaks.h"
 #include "calls.h"
 
-/* (variable, program, unit, action, letter, size, name, when) -> a handle, or undefined: there are too many */
+/* (variable, program, unit, action, letter, size, name, when, listens) -> a handle, or undefined: there are too many */
 napi_value arm_condition(napi_env env, napi_callback_info info) {
-    enum { TAKEN = 8 };
+    enum { TAKEN = 9 };
     napi_value argv[TAKEN], made = NULL;
     size_t n = TAKEN;
     void *program;
@@ -23,6 +23,7 @@ napi_value arm_condition(napi_env env, napi_callback_info info) {
     c.letter = (char)to_number(env, argv[4]);
     c.size = to_number(env, argv[5]);
     c.name = name;
+    napi_get_value_bool(env, argv[8], &c.listens);
     c.when = when;
     int64_t handle = name ? breaks_arm(env, &c) : 0;
     free(name);
@@ -30,13 +31,6 @@ napi_value arm_condition(napi_env env, napi_callback_info info) {
     if (handle < 0 && handle != BREAKS_FULL) return throw_core(env, (int)handle);
     if (handle > 0) napi_create_uint32(env, (uint32_t)handle, &made);
     return made;
-}
-
-FUNCTION(disarm) {
-    napi_value argv[ARGUMENTS];
-    arguments(env, info, argv);
-    breaks_disarm(to_number(env, argv[0]));
-    return NULL;
 }
 
 FUNCTION(isArmed) {

@@ -14,6 +14,7 @@ struct finding {
     unsigned most;   /* callers asked for */
     unsigned count;
     bool cut, inexact; /* there are more; one of them isn't certain, or isn't there */
+    bool copied;       /* one of them runs from a copy of its bytecode, which V8 moves without telling */
     uint32_t sites[CALLERS_MOST];
 
     /* True: nothing more is asked for. */

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "addon.h"
+#include "dispatch.h"
 #include "base/hash.h"
 #include "marked.h"
 #include "requests.h"
@@ -106,6 +107,7 @@ struct state {
     uintptr_t stack_top;
     range text[3];        /* where code may lie that isn't in the map */
     range interpreter[2]; /* its entries; its handlers. Anywhere, until V8 tells */
+    dispatch handlers;
     uintptr_t header;     /* how far from a bytecode array its first instruction is; 0: not known yet */
     enum { RECENT_BITS = 9 };
     struct recent {

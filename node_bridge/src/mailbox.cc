@@ -101,7 +101,8 @@ long futex(std::atomic<uint32_t> *word, int operation, uint32_t value, const str
 
 void *run(void *) {
     for (;;) {
-        while (sem_wait(&asked)) {}
+        while (sem_wait(&asked))
+            ;
         for (errand &e : errands) {
             uint32_t seen = ASKED;
             if (!e.step.compare_exchange_strong(seen, DOING)) continue;
@@ -130,17 +131,29 @@ void mailbox_prepare(void) {
     pthread_sigmask(SIG_SETMASK, &kept, nullptr);
 }
 
-void mailbox_ask(void (*do_it)(void *of), void *of) {
-    const struct timespec most = {0, WAIT_NS};
+/* Which errand it is, and how many had been done there. */
+static errand *hand_over(void (*do_it)(void *of), void *of, uint32_t *done) {
     for (errand &e : errands) {
         uint32_t seen = FREE;
         if (!e.step.compare_exchange_strong(seen, FILLING)) continue;
-        uint32_t done = e.done;
+        *done = e.done;
         e.do_it = do_it;
         e.of = of;
         e.step = ASKED;
         sem_post(&asked);
-        for (int i = 0; i < 4 && e.done == done; i++) futex(&e.done, FUTEX_WAIT, done, &most);
-        return;
+        return &e;
     }
+    return nullptr;
+}
+
+void mailbox_ask(void (*do_it)(void *of), void *of) {
+    const struct timespec most = {0, WAIT_NS};
+    uint32_t done;
+    errand *e = hand_over(do_it, of, &done);
+    for (int i = 0; e && i < 4 && e->done == done; i++) futex(&e->done, FUTEX_WAIT, done, &most);
+}
+
+void mailbox_post(void (*do_it)(void *of), void *of) {
+    uint32_t done;
+    hand_over(do_it, of, &done);
 }

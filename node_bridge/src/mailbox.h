@@ -17,6 +17,8 @@ void mailbox_prepare(void);
 /* Has it call do_it(of), and waits until it has, for 10 ms at most: the caller may have been interrupted where it holds
  * one of these locks. Async-signal-safe. */
 void mailbox_ask(void (*do_it)(void *of), void *of);
+/* The same, and doesn't wait. */
+void mailbox_post(void (*do_it)(void *of), void *of);
 
 #ifdef __cplusplus
 }

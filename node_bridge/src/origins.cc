@@ -58,7 +58,7 @@ static void whole_origin(state *s, const ucontext_t *context, mw_origin *origin)
     }
     finding found;
     found.best = found.internal = nullptr;
-    found.unknown = found.cut = found.inexact = false;
+    found.unknown = found.cut = found.inexact = found.copied = false;
     found.count = 0;
     found.most = callers_most;
     s->counts.walks++;
@@ -82,7 +82,7 @@ static void whole_origin(state *s, const ucontext_t *context, mw_origin *origin)
     uint32_t flags = (found.cut ? MW_STACK_CUT : 0) | (found.inexact || origin->inexact ? MW_STACK_INEXACT : 0);
     origin->stack = mw_intern_stack(found.sites, found.count, flags);
     if (!kept) return;
-    if (found.inexact || found.unknown || !found.best || !found.best->known) kept->levels = 0;
+    if (found.inexact || found.unknown || found.copied || !found.best || !found.best->known) kept->levels = 0;
     kept->site = found.best;
     kept->callers = origin->stack;
     kept->exact = !origin->inexact;
