@@ -237,9 +237,9 @@ uint64_t mw_journal_stamp(void);
 
 /* Has every event of a variable judged, at the moment of the store and in the thread that makes it, by a program of
  * bytes: docs/architecture.md says how it is written. unit: 0, or the size of the cells that the variable consists of,
- * a power of two. handle: what the adapter is told when it is met. A variable may have several; those of a forked
- * child's are its parent's. They end with the watch. Errors: NO_VARIABLE, FLAGS (it isn't such a program), NO_MEMORY.
- */
+ * a power of two, each of which is judged by itself: numbers side by side, or, of 64 bytes, places of an object.
+ * handle: what the adapter is told when it is met. A variable may have several; those of a forked child's are its
+ * parent's. They end with the watch. Errors: NO_VARIABLE, FLAGS (it isn't such a program), NO_MEMORY. */
 #define MW_CONDITION_MAX 4096u
 int mw_set_condition(mw_variable_id id, const void *program, size_t length, uint32_t unit, uint32_t handle);
 /* Ends those of a variable with this handle. Errors: NO_VARIABLE. */

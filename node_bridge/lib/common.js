@@ -6,6 +6,7 @@
 //   drivers   the program's class Module -> the tracing of drivers that it loads
 //   watching  whether this thread watches anything, or did: set by begin()
 //   requests  labels and spans: of the first copy that is asked for them
+//   judged    whether conditions ask for the SQL statement in force
 //   untold    records to be written then, by WeakRef: see sql/untold.js
 //   whenWatching(f)     calls f then, or now
 //   refuseTransfers()   see pin.js
@@ -50,6 +51,7 @@ module.exports = `(() => {
     drivers: new WeakMap(),
     watching: false,
     requests: undefined,
+    judged: false,
     untold: new Set(),
     begin() {
       if (this.watching) return;

@@ -29,6 +29,21 @@ class CoreError extends Error {
   }
 }
 
+/**
+ * A condition (`when`) can't be read, or asks for something that a variable hasn't; or there is no such action. The message
+ * shows where. `code` is "ERR_MEMWATCH_CONDITION".
+ */
+class ConditionError extends Error {
+  /** @param {string[]} lines of the text */
+  constructor(lines) {
+    super(lines.map(require('./like_python').line).join('\n'));
+    this.name = 'ConditionError';
+    this.code = /** @type {const} */ ('ERR_MEMWATCH_CONDITION');
+    /** What is wrong, in one line. */
+    this.why = lines.slice(2).map((line) => line.replace(/^[ ^]+|[ ^]+$/g, '')).join('; ') || lines[0];
+  }
+}
+
 /** Calls into the core; its errors become a CoreError whose message begins with `what`. */
 function core(what, call) {
   try {
@@ -38,4 +53,4 @@ function core(what, call) {
   }
 }
 
-module.exports = { SessionError, CoreError, core };
+module.exports = { SessionError, CoreError, ConditionError, core };

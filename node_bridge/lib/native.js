@@ -16,6 +16,11 @@
 //   setFlag(text)  randomBytes(n) -> Buffer   as in node:v8 and node:crypto, without loading these
 //   describe(id, json)  unwatch(id)   share(id)  receive(id) -> buffer   isDetachable(buffer): no WebAssembly memory
 //   openContext(id, json)  updateContext(id, json)                        records of a SQL statement
+//   contextSays(id, text)             what a statement is, for conditions that ask for it
+//   arm(variable, program, unit, action, letter, size, name, when, listens) -> handle   has a variable's events judged; undefined: there
+//                                     are too many   isArmed(handle)   see breaks.js, as for these:
+//   prepareBreaks(deliver, stop, thread)  takeHits() -> [[handle, index, offset, old, new, time, more, file, line, function, thread,
+//                                     tid, how, changed]]   acting(yes): what this thread stores meanwhile, nobody acts on
 //   contextIds() -> the first of 65536 ids that are this thread's
 //   contextSlot() -> Uint32Array(1)   the id in force in this thread, where JavaScript mirrors it
 //   pullContexts()  markContext(id)   where the core pulls it from V8 (see contexts.js)

@@ -23,7 +23,7 @@ const KNOWN = {
 const DEFAULTS = {
   ...Object.fromEntries(Object.entries(KNOWN).map(([section, keys]) =>
     [section, Object.fromEntries(Object.entries(keys).map(([key, known]) => [key, Array.isArray(known) ? known[0] : known]))])),
-  watch: { stack: 'auto', track_threads: true, track_sql: false, mutation_depth: 'FULL' },
+  watch: { stack: 'auto', track_threads: true, track_sql: false, mutation_depth: 'FULL', when: [], then: 'break' },
   privacy: { variables: [] },
   node: { exact_lines: true },
 };

@@ -11,7 +11,7 @@ const { isSecret } = require('./settings');
 const { lookOut } = require('./spans');
 
 const FLAGS = { trackThreads: 1, trackSQL: 2, secret: 16 | 32 }; // memwatch.h: MW_SECRET, MW_MASK_BYTES
-const OPTIONS = ['trackThreads', 'trackSQL', 'mutationDepth', 'name', 'copy', 'secret'];
+const OPTIONS = ['trackThreads', 'trackSQL', 'mutationDepth', 'name', 'copy', 'secret', 'when', 'then'];
 const NAME_MAX = 1024; // characters, as in memwatch_core/records.py
 const SIZE_MAX = 256 * 2 ** 20; // the contents go into the journal when the watch begins
 const { get: TAG } = /** @type {any} */ (Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag));
@@ -28,10 +28,11 @@ function watch(value, options) {
   const generated = callSite(watch), site = original(generated);
   const name = nameOf(options, kind, ...(site ? [site, generated] : []));
   check(value, kind, buffer, name, flag(options, 'copy', false));
+  const asked = options?.when === undefined && options?.then === undefined ? undefined : require('./breaks').asked(options);
   prepare();
   const { settings } = sessions.current();
   const flags = (flag(options, 'trackThreads', settings.watch.track_threads) ? FLAGS.trackThreads : 0)
-    | (flag(options, 'trackSQL', settings.watch.track_sql) ? FLAGS.trackSQL : 0)
+    | (flag(options, 'trackSQL', asked?.sql || settings.watch.track_sql) ? FLAGS.trackSQL : 0)
     | (flag(options, 'secret', false) || isSecret(settings.privacy.variables, name) ? FLAGS.secret : 0);
   if (flags & FLAGS.trackSQL) require('./drivers').start(); // not before: most programs don't need it
   const [start, stop] = depthOf(options, settings, value.byteLength, name);
@@ -47,7 +48,21 @@ function watch(value, options) {
     thread_ident: native.threadId,
     thread: native.threadLabel,
   }));
+  if (asked || settings.watch.when.length) judge(pages, asked, settings.watch, { kind, bytes: value.byteLength, secret: Boolean(flags & FLAGS.secret) });
   return over(pages, kind, Object.getPrototypeOf(value));
+}
+
+/** Has its events judged, as a call of watch() and the session ask for. Where the call's condition is refused, nothing is watched. */
+function judge(pages, asked, bySession, more) {
+  const breaks = require('./breaks'), variable = Object.assign(watched.get(pages), more);
+  try {
+    if (asked) breaks.arm(variable, asked);
+    breaks.bySession(variable, bySession);
+  } catch (error) {
+    native.unwatch(variable.id);
+    throw error;
+  }
+  variable.judged = true;
 }
 
 function unwatch(array) {
@@ -67,7 +82,7 @@ function share(array) {
   if (!variable) throw new TypeError('share() takes what watch() returned, or a view of it; this value isn\'t watched');
   if (!native.share(variable.id)) throw new SessionError(`'${variable.name}': its watch has ended`);
   const length = kind === 'ArrayBuffer' || kind === 'DataView' || kind === 'Buffer' ? array.byteLength : array.length;
-  return { kind: SHARED, process: process.pid, id: variable.id, name: variable.name, sql: variable.sql, class: kind, offset: array.byteOffset ?? 0, length };
+  return { kind: SHARED, process: process.pid, id: variable.id, name: variable.name, sql: variable.sql, judged: variable.judged, class: kind, offset: array.byteOffset ?? 0, length };
 }
 
 /** The shared array in this thread, over the same pages. */
@@ -78,7 +93,8 @@ function receive(shared) {
   sessions.current();
   const pages = native.receive(shared.id);
   if (!pages) throw new SessionError(`'${shared.name}': its watch has ended`);
-  remember(pages, { id: shared.id, name: shared.name, sql: shared.sql });
+  remember(pages, { id: shared.id, name: shared.name, sql: shared.sql, judged: shared.judged });
+  if (shared.judged) require('./breaks').prepare(); // this thread can stop as well
   if (shared.sql) require('./drivers').start();
   return over(pages, shared.class, undefined, shared.offset, shared.length);
 }

@@ -9,6 +9,13 @@
  *   sql.c       what a SQL statement says, hashes of its parameters, and the records of its beginning and end
  *   isolate.cc  what N-API has no words for (V8's own API): following an isolate, external buffers
  *   codes.cc    the code map, of all code that V8 has made
+ *   conditions.c  of what is done where a condition is met
+ *   breaks.cc   what is done there, at the next point where that is safe
+ *   dispatch.cc  the next bytecode that the interpreter comes to
+ *   hits.c      what was met, until then
+ *   told.cc     what is printed of it
+ *   mailbox.cc  asking another thread to do something, from a signal handler too
+ *   symbols.c   functions of Node's that it doesn't export
  *   places.cc   from an instruction to a line
  *   frames.cc   the frames of a thread that stands still at a store
  *   origins.cc  which line stores, and who called it: what the core asks

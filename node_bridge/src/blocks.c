@@ -1,5 +1,6 @@
 /* blocks.c - pages behind ArrayBuffers: who holds them, and when they go. */
 #include "addon.h"
+#include "breaks.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -66,7 +67,7 @@ void block_release(struct block *block) {
     }
     pthread_mutex_unlock(&lock);
     if (!last) return;
-    mw_unregister_page(block->id); /* NO_VARIABLE after unwatch() */
+    if (!mw_unregister_page(block->id)) breaks_forget(block->id); /* NO_VARIABLE after unwatch() */
     mw_page_free(block->bytes, block->pages);
     free(block);
 }
@@ -84,6 +85,7 @@ bool block_share(mw_variable_id id) {
 
 bool block_end(mw_variable_id id) {
     if (mw_unregister_page(id)) return false;
+    breaks_forget(id);
     pthread_mutex_lock(&lock);
     struct block *block = find(id);
     bool held = block && block->shared;

@@ -35,9 +35,17 @@ FUNCTION(share);
 FUNCTION(receive);
 FUNCTION(isDetachable);
 
+/* conditions.c */
+napi_value arm_condition(napi_env env, napi_callback_info info);
+FUNCTION(isArmed);
+FUNCTION(prepareBreaks);
+FUNCTION(takeHits);
+FUNCTION(acting);
+
 /* flows.c */
 FUNCTION(openContext);
 FUNCTION(updateContext);
+FUNCTION(contextSays);
 FUNCTION(contextIds);
 FUNCTION(contextSlot);
 FUNCTION(contextFrame);

@@ -142,6 +142,7 @@ void learn_inlining(state *s, code *c) {
 /* What runs bytecode, and what enters it after optimised code was left: V8 keeps each of the two parts together. */
 void learn_interpreter(state *s, const code *c, std::string_view name) {
     bool handler = name.rfind("BytecodeHandler:", 0) == 0;
+    if (handler) s->handlers.learn(c->start, name == "BytecodeHandler:DebugBreak0Handler");
     if (!handler && name.rfind("Builtin:Interpreter", 0) && name.rfind("Builtin:BaselineOrInterpreter", 0)) return;
     range &r = s->interpreter[handler];
     if (!r.start) r = {c->start, c->start};

@@ -7,6 +7,16 @@
 FUNCTION(openContext) { return record(env, info, mw_context_record); }
 FUNCTION(updateContext) { return record(env, info, mw_outcome_record); }
 
+FUNCTION(contextSays) {
+    napi_value argv[ARGUMENTS];
+    size_t length;
+    arguments(env, info, argv);
+    char *text = to_text(env, argv[1], &length);
+    if (text) mw_context_says(to_number(env, argv[0]), text, length);
+    free(text);
+    return NULL;
+}
+
 FUNCTION(contextIds) { /* the first of 65536 ids that are this thread's; undefined: there are no more */
     (void)info;
     static _Atomic uint32_t blocks;

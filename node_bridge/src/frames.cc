@@ -10,6 +10,9 @@
  * JavaScript, which has where JavaScript had called C++ before. */
 #include "frames.h"
 
+#include <sys/uio.h>
+#include <unistd.h>
+
 namespace memwatch {
 
 bool is_builtin(const state *s, uintptr_t pc) { return within(s->text[2], pc) || within(s->text[1], pc); }
@@ -88,6 +91,33 @@ bool is_of(state *s, const code *c, uintptr_t array) {
     return c->start - array == s->header;
 }
 
+/* What a bytecode array begins with: how long it is, and its tables. By a system call, since it may be gone. */
+struct head {
+    enum { TABLES = V8_MAJOR_VERSION < 12 ? 2 : 3, WORDS = TABLES + 3 }; /* from 12 on, a word of its own is before them */
+    uintptr_t words[WORDS];
+    bool read(uintptr_t array) {
+        struct iovec here = {words, sizeof words}, there = {(void *)(array - 1), sizeof words};
+        return process_vm_readv(getpid(), &here, 1, &there, 1, 0) == (ssize_t)sizeof words;
+    }
+    uintptr_t length() const { return words[1] >> 32; }
+    bool operator==(const head &other) const {
+        return words[1] == other.words[1] && !memcmp(words + TABLES, other.words + TABLES, 3 * sizeof *words);
+    }
+};
+
+/* Where a debugger stops, the function runs from a copy of its bytecode, which V8 doesn't tell of: that has the
+ * original's tables. */
+code *original_of(state *s, uintptr_t array) {
+    head copy, other;
+    if (!s->header || !copy.read(array)) return nullptr;
+    for (auto &entry : s->codes) {
+        code *c = entry.second.get();
+        if (!c->bytecode || !c->from || c->size != copy.length()) continue;
+        if (other.read(c->start - s->header) && other == copy) return c;
+    }
+    return nullptr;
+}
+
 /* Asked where the interpreter runs alone: in a frame of a builtin or of C++, what one that is gone has left may still
  * lie there. */
 place *interpreted(state *s, uintptr_t frame, finding *found) {
@@ -97,6 +127,9 @@ place *interpreted(state *s, uintptr_t frame, finding *found) {
     if (recent.pc == pc) return recent.at;
     code *c = code_at(s, pc);
     if (!is_of(s, c, array)) {
+        c = original_of(s, array);
+        found->copied |= c != nullptr;
+        if (c) return resolve(s, c, c->start + (pc - array - s->header));
         found->miss();
         return nullptr;
     }

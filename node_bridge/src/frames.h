@@ -14,6 +14,7 @@ struct finding {
     unsigned most;   /* callers asked for */
     unsigned count;
     bool cut, inexact; /* there are more; one of them isn't certain, or isn't there */
+    bool copied;       /* one of them runs from a copy of its bytecode, which V8 moves without telling */
     uint32_t sites[CALLERS_MOST];
 
     /* True: nothing more is asked for. */
@@ -44,6 +45,9 @@ void sample(state *s, const ucontext_t *context, finding *found);
 /* Whether the chain of frame pointers leads from C++ to a frame in which JavaScript is left. Else C++ may use them for
  * something else. */
 bool leads_out(state *s, uintptr_t frame, uintptr_t sp);
+
+/* The sites of those who called the place that has just stored, the innermost first. */
+unsigned callers_of_store(state *s, const ucontext_t *after, uint32_t *sites, unsigned most, bool *cut);
 
 bool is_on_stack(const state *s, uintptr_t frame, uintptr_t sp);
 

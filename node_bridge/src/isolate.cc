@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "breaks.h"
 #include "codes.h"
 
 using namespace memwatch;
@@ -76,6 +77,7 @@ void isolate_detach(void *) {
     state *s = self;
     if (!s) return;
     s->isolate->SetJitCodeEventHandler(v8::kJitCodeEventDefault, nullptr);
+    breaks_detach();
     self = nullptr;
     pthread_mutex_lock(&states_lock);
     state **at = &states;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "addon.h"
+#include "dispatch.h"
 #include "base/hash.h"
 #include "marked.h"
 #include "requests.h"
@@ -92,6 +93,8 @@ struct stack {       /* as it was found before */
     struct level level[KEPT_LEVELS];
 };
 
+struct todo;
+
 struct state {
     v8::Isolate *isolate;
     std::map<uintptr_t, std::shared_ptr<code>> codes; /* by start */
@@ -104,6 +107,7 @@ struct state {
     uintptr_t stack_top;
     range text[3];        /* where code may lie that isn't in the map */
     range interpreter[2]; /* its entries; its handlers. Anywhere, until V8 tells */
+    dispatch handlers;
     uintptr_t header;     /* how far from a bytecode array its first instruction is; 0: not known yet */
     enum { RECENT_BITS = 9 };
     struct recent {
@@ -125,6 +129,8 @@ struct state {
 
     std::unique_ptr<tokens> statements;
     line_counts counts;
+    bool asks, acts;   /* for an interrupt; on what met a condition: see breaks.cc, as for */
+    struct todo *todo; /* NULL: nothing of it is used in this isolate */
     v8::Global<v8::Value> kept;
     state *next;
 };

@@ -58,7 +58,7 @@ static void whole_origin(state *s, const ucontext_t *context, mw_origin *origin)
     }
     finding found;
     found.best = found.internal = nullptr;
-    found.unknown = found.cut = found.inexact = false;
+    found.unknown = found.cut = found.inexact = found.copied = false;
     found.count = 0;
     found.most = callers_most;
     s->counts.walks++;
@@ -82,12 +82,28 @@ static void whole_origin(state *s, const ucontext_t *context, mw_origin *origin)
     uint32_t flags = (found.cut ? MW_STACK_CUT : 0) | (found.inexact || origin->inexact ? MW_STACK_INEXACT : 0);
     origin->stack = mw_intern_stack(found.sites, found.count, flags);
     if (!kept) return;
-    if (found.inexact || found.unknown || !found.best || !found.best->known) kept->levels = 0;
+    if (found.inexact || found.unknown || found.copied || !found.best || !found.best->known) kept->levels = 0;
     kept->site = found.best;
     kept->callers = origin->stack;
     kept->exact = !origin->inexact;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     s->stacks_busy = false;
+}
+
+unsigned memwatch::callers_of_store(state *s, const ucontext_t *after, uint32_t *sites, unsigned most, bool *cut) {
+    ucontext_t at;
+    at.uc_mcontext = after->uc_mcontext;
+    at.uc_mcontext.gregs[REG_RIP]--; /* within the instruction that has stored, or the call */
+    finding found{};
+    found.most = std::min(most, (unsigned)CALLERS_MOST);
+    uintptr_t pc = (uintptr_t)at.uc_mcontext.gregs[REG_RIP];
+    bool leads = is_builtin(s, pc) || code_at(s, pc) ||
+                 leads_out(s, (uintptr_t)at.uc_mcontext.gregs[REG_RBP], (uintptr_t)at.uc_mcontext.gregs[REG_RSP]);
+    if (!leads) sample(s, &at, &found);
+    if (!found.best && !walk(s, &at, &found, nullptr) && !found.best) sample(s, &at, &found);
+    memcpy(sites, found.sites, found.count * sizeof *sites);
+    *cut = found.cut;
+    return found.count;
 }
 
 int isolate_keep_callers(unsigned most) {

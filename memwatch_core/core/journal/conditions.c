@@ -56,20 +56,45 @@ MW_SIGNAL_SAFE static void tell_met(const struct variable_condition *c, const st
     if (j->tid == thread_id()) mw_thread.hits++;
 }
 
-MW_SIGNAL_SAFE static inline void judge(const struct variable_condition *c, const struct variable *v, uint32_t offset,
-                                        uint32_t length, struct judged *j) {
-    uint32_t base = c->unit ? offset & -c->unit : 0;
+/* The part of a store that lies in the cell at `base`, or in the whole variable. False: that variable has none there. */
+MW_SIGNAL_SAFE static inline bool bound(const struct variable_condition *c, const struct variable *v, uint32_t offset,
+                                        uint32_t length, uint32_t base, struct judged *j) {
+    uint32_t from = offset > base ? offset : base;
+    if (unlikely(from >= v->size)) return false;
     j->whole = arena_writable(v->page) + (v->address & PAGE_MASK) + base;
-    j->size = c->unit ? c->unit : (uint32_t)v->size;
-    j->at = offset - base;
-    j->length = length;
-    j->begins = c->unit && !j->at && j->after[0] & CELL_BEGINS;
-    if (j->at + j->length > j->size) j->length = j->size - j->at; /* several cells at once: the first of them */
+    j->size = (uint32_t)v->size - base;
+    if (c->unit && c->unit < j->size) j->size = c->unit;
+    j->at = from - base;
+    j->length = offset + length - from;
+    if (j->length > j->size - j->at) j->length = j->size - j->at;
+    j->begins = c->unit == PLACE_CELL && !j->at && j->after[0] & CELL_BEGINS;
+    return true;
+}
+
+MW_SIGNAL_SAFE static inline void judge_at(const struct variable_condition *c, uint32_t base, const struct judged *j) {
     enum verdict verdict = predicate_judge(c->program, c->length, j, c->remembered);
     if (likely(verdict == NOT_MET)) return;
-    if (verdict == NOT_KNOWN && c->unit) return; /* places hold values of any type */
+    if (verdict == NOT_KNOWN && c->unit == PLACE_CELL) return; /* places hold values of any type */
     if (verdict == NOT_KNOWN && atomic_exchange((_Atomic uint32_t *)&c->unknown, 1)) return;
     tell_met(c, j, base, verdict == NOT_KNOWN);
+}
+
+/* Of a store to several cells, each is judged by itself; of several places, which aren't numbers side by side, the
+ * first. */
+MW_SIGNAL_SAFE static inline void judge(const struct variable_condition *c, const struct variable *v, uint32_t offset,
+                                        uint32_t length, struct judged *j) {
+    const uint8_t *before = j->before, *after = j->after;
+    uint32_t base = c->unit ? offset & -c->unit : 0;
+    do {
+        uint32_t skipped = base > offset ? base - offset : 0;
+        j->before = before + skipped;
+        j->after = after + skipped;
+        if (!bound(c, v, offset, length, base, j)) break;
+        judge_at(c, base, j);
+        base += c->unit;
+    } while (unlikely(c->unit && c->unit != PLACE_CELL && base < offset + length));
+    j->before = before;
+    j->after = after;
 }
 
 MW_SIGNAL_SAFE void conditions_judge(struct judged *j, uint32_t offset, uint32_t length) {

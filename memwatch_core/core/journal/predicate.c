@@ -95,6 +95,16 @@ MW_SIGNAL_SAFE static const uint8_t *block_of(const struct judged *j, unsigned s
     return NULL;
 }
 
+/* IEEE 754 binary16: a sign, 5 bits of exponent, 10 of fraction. */
+MW_SIGNAL_SAFE static double real_of_half(uint32_t half) {
+    uint64_t exponent = half >> 10 & 31, fraction = half & 1023, bits;
+    double real;
+    if (!exponent) return (half & 0x8000 ? -0x1p-24 : 0x1p-24) * (double)fraction;
+    bits = (exponent == 31 ? 2047 : exponent + 1023 - 15) << 52 | fraction << 42 | (uint64_t)(half & 0x8000) << 48;
+    memcpy(&real, &bits, sizeof real);
+    return real;
+}
+
 MW_SIGNAL_SAFE static struct value load_number(const struct judged *j, unsigned side, const uint8_t *operand) {
     static const uint8_t sizes[128] = {['b'] = 1, ['B'] = 1, ['?'] = 1, ['c'] = 1, ['h'] = 2, ['H'] = 2,
                                        ['e'] = 2, ['i'] = 4, ['I'] = 4, ['l'] = 4, ['L'] = 4, ['f'] = 4,
@@ -113,7 +123,7 @@ MW_SIGNAL_SAFE static struct value load_number(const struct judged *j, unsigned 
     switch (letter) {
     case 'f': memcpy(&narrow, bytes, sizeof narrow); return value_float((double)narrow);
     case 'd': memcpy(&wide, bytes, sizeof wide); return value_float(wide);
-    case 'e': return value_of(V_UNKNOWN);
+    case 'e': return value_float(real_of_half((uint32_t)word));
     case '?': return value_bool(word != 0);
     case 'b':
     case 'h':

@@ -87,7 +87,7 @@ struct remembered {
     _Atomic uint64_t row[PREDICATE_ROWS];
 };
 
-enum { CELL_BEGINS = 0x80 }; /* memwatch_core/python/places/cell.h */
+enum { PLACE_CELL = 64, CELL_BEGINS = 0x80 }; /* memwatch_core/python/places/cell.h */
 
 /* Whether it is a program that can be judged. */
 MW_HIDDEN bool predicate_is_valid(const uint8_t *program, size_t length);

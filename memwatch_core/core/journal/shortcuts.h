@@ -14,7 +14,7 @@
 #include "journal/predicate.h"
 #include "state.h"
 
-enum { SIDE_ROOM = 64 }; /* bytes of both sides of a cell */
+enum { SIDE_ROOM = PLACE_CELL };
 enum { CELL_HEAD = 4, CELL_INT = 4 /* a kind: memwatch_core/python/places/cell.h, docs/journal-format.md */ };
 
 struct machine {

@@ -26,7 +26,7 @@ class Heads {
     const { text, action, does, savepoint } = given === null ? { text: `<${type}>`, action: t.NOTHING, does: 0, savepoint: '' } : t.read(given, dialect);
     const hash = keyed(this.#key, 'statement', text).toString('hex', 0, 8);
     const bytes = Buffer.from(`{"driver":${JSON.stringify(driver)},"statement":${JSON.stringify(text)},"statement_hash":"${hash}"`);
-    const head = { bytes, action, does, savepoint };
+    const head = { text, bytes, action, does, savepoint };
     if (heads.size >= MOST) heads.clear();
     heads.set(given, head);
     return head;

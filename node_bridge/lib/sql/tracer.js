@@ -287,7 +287,8 @@ class Tracer {
   }
 
   #recordBeginning(statement, parameters, many) {
-    const { keep, secret } = this.#settings, { id, head: { bytes: head }, where: { known: where } } = statement;
+    const { keep, secret } = this.#settings, { id, head: { bytes: head, text: said }, where: { known: where } } = statement;
+    if (native.common.judged) native.contextSays(id, said);
     let rest = false;
     if (secret && !many && hashable(parameters)) rest = native.beginStatement(id, !this.#untold, head, where, secret, parameters);
     if (rest === false) {
