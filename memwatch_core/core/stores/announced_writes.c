@@ -12,6 +12,7 @@
 #include "memory/userfaultfd.h"
 #include "memwatch.h"
 #include "state.h"
+#include "stores/endings.h"
 #include "stores/kernel_writes.h"
 
 /* how: enum mwj_origin, or 0: makes no event. */
@@ -21,6 +22,10 @@ static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint
     uint32_t first = v->page + (uint32_t)(in_pages >> PAGE_SHIFT),
              room = MW_PAGE_SIZE - (uint32_t)(in_pages & PAGE_MASK);
     uint32_t self = thread_id(), count = length > room ? 2 : 1;
+    if (unlikely(!in_arena(v->address))) {
+        mw_thread.looked_at = 0;
+        if (!watch_holds(v->page, true)) return MW_ERR_NO_VARIABLE;
+    }
     bool nested[2] = {false};
     for (uint32_t i = 0; i < count; i++) {
         mw_lock *lock = &mw.arena.pages[first + i].lock;
