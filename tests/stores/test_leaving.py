@@ -1,0 +1,29 @@
+"""Adopted memory that its owner does away with: what becomes of it, of who has it next, and of the watch."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from .conftest import Build
+
+
+def run(program: Path, *arguments: str | Path) -> str:
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, f"status {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+def test_memory_that_went_is_its_next_owner_s_and_the_watch_has_ended(
+    tracker: str, build: Build, tmp_path: Path
+) -> None:
+    """Every way to unmap, move, empty and protect × how much × by whom × who has it next × what happens then."""
+    assert "2596 cases, 0 failed" in run(build("leaving.c"), tracker, tmp_path)
+
+
+def test_blocks_that_are_freed_or_resized_end_their_watch(tracker: str, build: Build, tmp_path: Path) -> None:
+    run(build("freeing.c"), tracker, tmp_path)
+
+
+def test_owners_race_with_stores_reads_and_the_end_of_the_watch(tracker: str, build: Build, tmp_path: Path) -> None:
+    run(build("leaving_threads.c"), tracker, tmp_path)
