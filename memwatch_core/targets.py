@@ -9,6 +9,7 @@ Watched programs import this: it needs only the standard library.
 
 from __future__ import annotations
 
+import functools
 import re
 from ast import literal_eval
 from collections.abc import Iterable
@@ -71,9 +72,14 @@ def matches(pattern: str, name: str) -> bool:
     """Whether a pattern, with ``*`` and ``?``, is a name's; upper and lower case differ."""
     if not is_pattern(pattern):
         return pattern == name
+    return _compiled(pattern).match(name) is not None
+
+
+@functools.lru_cache(256)
+def _compiled(pattern: str) -> re.Pattern[str]:
     from fnmatch import translate
 
-    return re.match(translate(pattern.replace("[", "[[]")), name) is not None
+    return re.compile(translate(pattern.replace("[", "[[]")))
 
 
 def matches_any(patterns: Iterable[str], name: str) -> bool:

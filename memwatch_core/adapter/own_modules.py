@@ -20,6 +20,8 @@ class OwnModules:
     def __init__(self, patterns: Iterable[str] = ()) -> None:
         self._patterns = tuple(patterns)
         self._folders: tuple[str, ...] = ()
+        self._last: tuple[tuple[str, ...], object, bool] = ((), None, False)
+        """Names, file and the answer: each module that is imported is asked for twice."""
         self.place_of_main(vars(sys.modules["__main__"]).get("__file__"))
 
     def place_of_main(self, file: object) -> None:
@@ -30,10 +32,20 @@ class OwnModules:
         except OSError:  # the working folder is gone
             both = {}
         self._folders = tuple(each.rstrip(os.sep) + os.sep for each in both)
+        self._last = ((), None, False)
 
     def has(self, names: Iterable[str], file: object) -> bool:
         """Whether a module is one, by the names that it has and the file that it comes from."""
-        known = tuple(names)
+        known, last = tuple(names), self._last
+        if type(file) is not str or any(type(name) is not str for name in known):
+            return self._has(known, file)  # comparing them could run code of the program's
+        if last[0] == known and last[1] == file:
+            return last[2]
+        found = self._has(known, file)
+        self._last = (known, file, found)
+        return found
+
+    def _has(self, known: tuple[str, ...], file: object) -> bool:
         if any(name.split(".")[0] in _OURS for name in known):
             return False
         if self._patterns:

@@ -45,6 +45,7 @@ static struct state { /* what is printed */
 static uint64_t base, seen[STATES];
 static unsigned long states, orders;
 static uint32_t stack;  /* of all writes; 0: they have none */
+static uint32_t call;   /* likewise, of a function that they are in */
 static uint64_t told;   /* where it was recorded before the two writes */
 static uint8_t *oldest; /* rotate: the contents of the segment that is given back */
 
@@ -127,6 +128,7 @@ static void write_once(struct writer *w) {
 static void say_stack(const void *ucontext, mw_origin *origin) {
     (void)ucontext;
     origin->stack = stack;
+    origin->activation = call;
     if (!self || !self->request.serial) return;
     origin->request = &self->request;
     origin->request_serial = self->request.serial;
@@ -280,17 +282,18 @@ int main(int argc, char **argv) {
     CHECK(argc == 3 || instructions);
     CHECK(!mw_start(MW_TRACKER_READONLY));
     bool same = !strcmp(scenario, "same"), requests = strstr(scenario, "request"), stacks = strstr(scenario, "stack"),
-         limited = !strcmp(scenario, "rotate") || !strcmp(scenario, "stack-border");
+         limited = !strcmp(scenario, "rotate") || !strcmp(scenario, "stack-border"), calls = strstr(scenario, "call");
     if (limited) CHECK(!mw_journal_limit(MW_JOURNAL_MIN, MW_POLICY_ROTATE));
     CHECK(!mw_journal_open(argv[argc - 1], "python", session));
     if (stacks) {
         CHECK(!mw_keep_stacks());
         CHECK((stack = mw_intern_stack((uint32_t[]){0, 0}, 2, 0)));
     }
-    if (stacks || requests) mw_set_origin_provider(say_stack);
+    if (calls) call = 7;
+    if (stacks || requests || calls) mw_set_origin_provider(say_stack);
     for (int i = 0; i < WRITERS; i++) {
         struct writer *w = &writers[i];
-        *w = (struct writer){.after = (uint8_t)(0x80 + i), .length = i ? LONGEST : 8};
+        *w = (struct writer){.after = (uint8_t)(0x80 + i), .length = i ? LONGEST : calls ? 12 : 8};
         w->page = mw_page_alloc(1);
         w->variable = (mw_variable_id)mw_register_page(w->page, MW_PAGE_SIZE, MW_TRACK_THREADS, MW_DEPTH_FULL);
         CHECK((int32_t)w->variable > 0);
@@ -320,7 +323,7 @@ int main(int argc, char **argv) {
         CHECK(oldest = malloc(MWJ_SEGMENT_SIZE));
         memcpy(oldest, mw.journal.segments[0], MWJ_SEGMENT_SIZE);
     }
-    if (limited && stack) told = mw.stacks.rows[stack].told; /* else both may be the first to record it */
+    if ((limited || calls) && stack) told = mw.stacks.rows[stack].told; /* else both may be the first to record it */
     for (int i = 0; i < WRITERS; i++) {
         writers[i].before = writers[i].request;
         if (!strstr(scenario, "border")) writers[i].before.told = 0; /* else in the segment that ends there */

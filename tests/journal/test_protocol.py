@@ -95,7 +95,7 @@ def halves(record: RawRecord) -> tuple[bytes, bytes]:
 def check(state: State, stores: list[RawRecord], scenario: str) -> None:
     """What was read against what was written and what was visible."""
     same = scenario == "same"
-    lengths = (8, 8) if same else (8, 40)
+    lengths = (8, 8) if same else (12 if "call" in scenario else 8, 40)
     afters = [bytes([0x80 + writer]) * lengths[writer] for writer in range(2)]
     seen = dict.fromkeys(range(2), False)
     value = {1: b"\x10" * lengths[0], 2: b"\x10" * 40}  # by variable
@@ -108,6 +108,7 @@ def check(state: State, stores: list[RawRecord], scenario: str) -> None:
         assert record.id == (1 if same else writer + 1)
         assert record.offset == 0
         assert record.tid > 0
+        assert record.activation == (7 if "call" in scenario else 0)
         assert record.origin == (2 if scenario == "store" and writer == 0 else 1)
         assert before == value[record.id], "a change without an event"
         value[record.id] = after
@@ -123,6 +124,7 @@ def check(state: State, stores: list[RawRecord], scenario: str) -> None:
 @pytest.mark.parametrize("arguments", [
     ("apart",), ("same",), ("store",), ("piece",), ("border",), ("rotate",), ("stack",), ("stack-border",),
     ("request",), ("request-border",), ("stack-request",), ("-i", "apart"), ("-i", "stack"), ("-i", "request"),
+    ("call",), ("call-stack",), ("-i", "call"), ("-i", "call-stack"),
 ], ids=" ".join)  # fmt: skip
 def test_in_every_order_a_kill_loses_nothing_visible_and_adds_nothing(
     program: Path, tmp_path: Path, arguments: tuple[str, ...]
@@ -155,7 +157,8 @@ def test_in_every_order_a_kill_loses_nothing_visible_and_adds_nothing(
 
 def check_stacks(records: list[RawRecord], scenario: str) -> None:
     """Each STORE names a stack that was recorded before it; in a journal with a limit, in the same segment."""
-    known = {(1, 0)} if scenario == "stack-border" else set()  # before the two writes, in the segment that ends there
+    before = scenario in ("stack-border", "call-stack")
+    known = {(1, 0)} if before else set()  # before the two writes; of a border, in the segment that ends there
     for record in records:
         segment = record.slot // layout.SEGMENT_SLOTS if scenario == "stack-border" else 0
         if record.kind == Kind.STACK:
