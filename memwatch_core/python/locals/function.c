@@ -258,9 +258,9 @@ static void begin(mwpy_function *f, const mwpy_frame *frame) {
     }
 }
 
-/* Where a function begins, its code has no line. For as long as somebody acts there, its frame is at the instruction that
- * has the line of the event; for good if that raises, so that the traceback has it too. Where the exception goes doesn't
- * depend on it. */
+/* Where a function begins, its code has no line. For as long as somebody acts there, its frame is at the instruction
+ * that has the line of the event; for good if that raises, so that the traceback has it too. Where the exception goes
+ * doesn't depend on it. */
 static __attribute__((noinline)) int act_at_first_line(mwpy_frame *frame) {
     const _Py_CODEUNIT *here = mwpy_frame_instruction(frame);
     mwpy_frame_goes_to(frame, mwpy_first_traceable(mwpy_frame_executable(frame)));
