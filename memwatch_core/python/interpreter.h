@@ -43,11 +43,21 @@ static inline PyObject *mwpy_frame_executable(const mwpy_frame *f) {
 #endif
 }
 
+/* The instruction that is being executed. */
 static inline const _Py_CODEUNIT *mwpy_frame_instruction(const mwpy_frame *f) {
 #if PY_VERSION_HEX >= 0x030D0000
     return f->instr_ptr;
 #else
     return f->prev_instr;
+#endif
+}
+
+/* The same for a running frame. The interpreter reads it where it tells of the frame's line, not to go on. */
+static inline void mwpy_frame_goes_to(mwpy_frame *f, const _Py_CODEUNIT *instruction) {
+#if PY_VERSION_HEX >= 0x030D0000
+    f->instr_ptr = (_Py_CODEUNIT *)instruction;
+#else
+    f->prev_instr = (_Py_CODEUNIT *)instruction;
 #endif
 }
 

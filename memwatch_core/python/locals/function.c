@@ -271,16 +271,30 @@ static void begin(mwpy_function *f, const mwpy_frame *frame) {
     }
 }
 
+/* Where a function begins, its code has no line. For as long as somebody acts there, its frame is at the instruction
+ * that has the line of the event; for good if that raises, so that the traceback has it too. Where the exception goes
+ * doesn't depend on it. */
+static __attribute__((noinline)) int act_at_first_line(mwpy_frame *frame) {
+    const _Py_CODEUNIT *here = mwpy_frame_instruction(frame);
+    mwpy_frame_goes_to(frame, mwpy_first_traceable(mwpy_frame_executable(frame)));
+    if (mwpy_act()) return -1;
+    mwpy_frame_goes_to(frame, here);
+    return 0;
+}
+
 /* ---- the type ---------------------------------------------------------------------------------------------------- */
 
 static int function_begins(PyObject *self) {
     mwpy_function *f = (mwpy_function *)self;
     if (!mwpy_function_records(f)) return 1;
-    const mwpy_frame *frame = mwpy_top_frame(mwpy_current_thread());
+    mwpy_frame *frame = (mwpy_frame *)mwpy_top_frame(mwpy_current_thread());
     mwpy_turn turn = mwpy_turn_of(frame, self, f->where);
-    if (unlikely(turn == MWPY_ELSEWHERE)) mwpy_function_refuses(f);
-    if (turn == MWPY_ASKED && is_open(f)) begin(f, frame);
-    return mwpy_act() ? -1 : 1;
+    if (unlikely(turn != MWPY_ASKED)) {
+        if (turn == MWPY_ELSEWHERE) mwpy_function_refuses(f);
+        return 1;
+    }
+    if (is_open(f)) begin(f, frame);
+    return unlikely(mwpy_own_hits.waiting) && act_at_first_line(frame) ? -1 : 1;
 }
 
 static void function_dealloc(PyObject *self) {
