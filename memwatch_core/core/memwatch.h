@@ -108,6 +108,10 @@ int mw_page_free(void *page, size_t n);
  * is registered: a write through it later makes no event. */
 void *mw_write_view(const void *watched);
 
+/* Copies bytes of the program's to pages from mw_page_alloc that are still zeros and have no variable: no event. Large
+ * memory that was never touched stays so: it takes neither time nor room, and reads as zeros there. Errors: PAGE. */
+int mw_page_fill(void *page, const void *bytes, size_t size);
+
 /* Has the adapter told of each store to pages from mw_page_alloc, instead of recording it: the program's own memory,
  * of which the adapter records what a store means, in a page that shadows it (mw_write_shadow). Until mw_page_free().
  * Errors: PAGE. */
