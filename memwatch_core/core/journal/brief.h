@@ -55,10 +55,6 @@ MW_SIGNAL_SAFE static inline void put_brief_id(struct mwj_slot *slot, uint32_t a
 
 /* Up to 14 bytes, in pieces as they were put together: a number, or a head of 4 bytes and what it is of. */
 MW_SIGNAL_SAFE static inline void copy_brief(uint8_t *to, const uint8_t *from, uint32_t n) {
-    if (likely(n == 8)) {
-        memcpy(to, from, 8);
-        return;
-    }
     if (likely(n >= 4)) {
         memcpy(to, from, 4);
         to += 4, from += 4, n -= 4;
