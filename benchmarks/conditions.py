@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.locals import FIVE, made
 from benchmarks.table import Row
 from benchmarks.writing import assign, writing_into
-from memwatch_core import watch
+from memwatch_core import watch, watch_locals
 
 ROUNDS = 301
 WRITES = 2_000
@@ -53,12 +54,30 @@ def rows() -> list[Row]:
         ):
             judged = watch(0, when=when, then=nothing)
             ours, theirs = more(lambda judged=judged: assign(judged), lambda: assign(plain))  # type: ignore[misc]
-            target = MOST if when.startswith("new") else None
-            found.append(Row(f"p.value = i, when={when!r}: more", ours, "ns", target=target))
+            found.append(Row(f"p.value = i, when={when!r}: more", ours, "ns", target=MOST))
         found.append(Row("p.value = i without", theirs, "ns"))
+        found += of_locals()
         if sys.version_info >= (3, 12):
             found += of_places()
     return found
+
+
+def bind(function: Any) -> float:
+    """ns for each of the bindings."""
+    start = time.perf_counter_ns()
+    function(WRITES, None)
+    return (time.perf_counter_ns() - start) / (5 * WRITES)
+
+
+def of_locals() -> list[Row]:
+    """The same for the names of a function."""
+    plain, when = watch_locals(made(FIVE)), "new < 0"
+    judged = watch_locals(when=when, then=nothing)(made(FIVE))
+    ours, theirs = more(lambda: bind(judged), lambda: bind(plain))
+    return [
+        Row(f"a = i, when={when!r}: more", ours, "ns", target=MOST),
+        Row("a = i without", theirs, "ns"),
+    ]
 
 
 def of_places() -> list[Row]:
@@ -66,11 +85,11 @@ def of_places() -> list[Row]:
     plain: dict[str, Any] = {"k": 0}
     watch(plain, name="plain")
     found = []
-    for when in ("new < 0", "path like '*.total' and new < 0"):
+    for when in ("new < 0", "path like '*.total' and new < 0", "abs(new - old) > 100_000", "thread == 'worker'"):
         judged: dict[str, Any] = {"k": 0}
         watch(judged, name="judged", when=when, then=nothing)
         ours, theirs = more(lambda judged=judged: keep(judged), lambda: keep(plain))  # type: ignore[misc]
-        found.append(Row(f"d['k'] = i, when={when!r}: more", ours, "ns"))
+        found.append(Row(f"d['k'] = i, when={when!r}: more", ours, "ns", target=MOST))
     return [*found, Row("d['k'] = i without", theirs, "ns")]
 
 

@@ -34,7 +34,7 @@ INDIRECT = {
     "conditions_settle": "the latter",
     "tell_met": "the other hook for conditions: memwatch.h demands that it takes no lock",
     "conditions_judge_for": "the same, where the compiler has put it into its caller",
-    "path_of_subject": "of an announced write alone, which is no fault: memwatch.h says what it may do",
+    "path_of_subject": "whoever knows the path of what is announced: of a store that faulted it isn't asked",
     "run_block": "mw.code_blocks.enter: the block of code_blocks.c",
     "signals_chain": "the program's own handler",
 }

@@ -53,16 +53,25 @@ MW_SIGNAL_SAFE static inline void put_brief_id(struct mwj_slot *slot, uint32_t a
     memcpy(to, &id, sizeof id);
 }
 
-/* Up to 14 bytes, in pieces as they were put together: a number, or a head of 4 bytes and a number. */
+/* Up to 14 bytes, in pieces as they were put together: a number, or a head of 4 bytes and what it is of. */
 MW_SIGNAL_SAFE static inline void copy_brief(uint8_t *to, const uint8_t *from, uint32_t n) {
-    if (likely(n == 12)) {
+    if (likely(n >= 4)) {
         memcpy(to, from, 4);
-        memcpy(to + 4, from + 4, 8);
-    } else if (likely(n == 8)) {
-        memcpy(to, from, 8);
-    } else {
-        for (uint32_t i = 0; i < n; i++) to[i] = from[i];
+        to += 4, from += 4, n -= 4;
     }
+    if (likely(n >= 8)) {
+        memcpy(to, from, 8);
+        to += 8, from += 8, n -= 8;
+    }
+    if (n & 4) {
+        memcpy(to, from, 4);
+        to += 4, from += 4;
+    }
+    if (n & 2) {
+        memcpy(to, from, 2);
+        to += 2, from += 2;
+    }
+    if (n & 1) *to = *from;
 }
 
 /* Records a store of `n` bytes; false: nothing was done. */

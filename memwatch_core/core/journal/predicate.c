@@ -9,17 +9,7 @@
 #include "journal/shortcuts.h"
 
 enum { SIDE_OLD = 0, SIDE_NEW = 1 };
-enum { CELL_ROOM = 60, CELL_CUT_HEAD = 12, CELL_CUT = 1 };
-enum { /* memwatch_core/python/places/cell.h, docs/journal-format.md */
-       CELL_NONE = 1,
-       CELL_FALSE = 2,
-       CELL_TRUE = 3,
-       CELL_FLOAT = 5,
-       CELL_STR = 6,
-       CELL_BYTES = 7,
-       CELL_SHOWN = 8,
-       CELL_KINDS = 0x3f, /* without what is added of a name of a function */
-};
+enum { CELL_ROOM = 60, CELL_CUT_HEAD = 12 };
 enum { DIGITS_LEAST = 19 }; /* of a whole number that is no i64 */
 
 MW_SIGNAL_SAFE size_t predicate_measure(const uint8_t *at, size_t left, unsigned *takes) {
@@ -176,7 +166,7 @@ MW_SIGNAL_SAFE static struct value load_cell(struct machine *m, unsigned side) {
     struct value v;
     if (m->judged->begins && side == SIDE_OLD) return value_of(V_ABSENT);
     switch (cell[0] &= CELL_KINDS) {
-    case 0: return value_of(V_ABSENT);
+    case CELL_ABSENT: return value_of(V_ABSENT);
     case CELL_NONE: return value_of(V_NONE);
     case CELL_FALSE:
     case CELL_TRUE: return value_bool(cell[0] == CELL_TRUE);

@@ -15,7 +15,20 @@
 #include "state.h"
 
 enum { SIDE_ROOM = PLACE_CELL };
-enum { CELL_HEAD = 4, CELL_INT = 4 /* a kind: memwatch_core/python/places/cell.h, docs/journal-format.md */ };
+enum { /* memwatch_core/python/places/cell.h, docs/journal-format.md */
+       CELL_HEAD = 4,
+       CELL_CUT = 1,
+       CELL_ABSENT = 0,
+       CELL_NONE = 1,
+       CELL_FALSE = 2,
+       CELL_TRUE = 3,
+       CELL_INT = 4,
+       CELL_FLOAT = 5,
+       CELL_STR = 6,
+       CELL_BYTES = 7,
+       CELL_SHOWN = 8,
+       CELL_KINDS = 0x3f, /* without what is added of a name of a function */
+};
 
 struct machine {
     const struct judged *judged;
@@ -60,14 +73,108 @@ MW_SIGNAL_SAFE static inline bool test(unsigned comparison, int64_t a, int64_t b
     }
 }
 
-/* Whether what was stored is a cell that says a number. */
-MW_SIGNAL_SAFE static inline bool is_whole_cell(const struct judged *j, const uint8_t *cell) {
-    return !j->hidden && !j->at && j->length >= CELL_HEAD + sizeof(int64_t) && cell[0] == CELL_INT && !j->begins;
+MW_SIGNAL_SAFE static inline void put_real(struct value *to, double real) {
+    to->kind = V_FLOAT;
+    to->as.real = real;
+}
+MW_SIGNAL_SAFE static inline void put_text(struct value *to, enum value_kind kind, const uint8_t *at, uint32_t n) {
+    to->kind = kind;
+    to->cut = false;
+    to->n = n;
+    to->whole = 0;
+    to->as.at = at;
+}
+
+/* A float, and a whole number that one is equal to; false: it is another value. */
+MW_SIGNAL_SAFE static inline bool as_real(const struct value *v, double *real) {
+    enum { EXACT = 53 };
+    if (v->kind == V_FLOAT) {
+        *real = v->as.real;
+        return true;
+    }
+    if (v->kind != V_INT || v->as.number > 1ll << EXACT || v->as.number < -(1ll << EXACT)) return false;
+    *real = (double)(int64_t)v->as.number;
+    return true;
+}
+
+/* ---- what was stored ---- */
+
+MW_SIGNAL_SAFE static inline const uint8_t *side_of(const struct judged *j, uint8_t side) {
+    return side & 1 ? j->after : j->before;
 }
 
 MW_SIGNAL_SAFE static inline bool is_stored(const struct judged *j, uint32_t offset, uint32_t n) {
     return !j->hidden && offset >= j->at && offset + (uint64_t)n <= (uint64_t)j->at + j->length;
 }
+
+/* What a cell says, where all of it was stored; false: it is cut, or of another kind. */
+MW_SIGNAL_SAFE static inline bool put_cell(const struct judged *j, uint8_t side, struct value *to) {
+    const uint8_t *cell = side_of(j, side), *payload = cell + CELL_HEAD;
+    int64_t number;
+    if (j->hidden || j->at || j->length < CELL_HEAD || cell[1] > j->length - CELL_HEAD || cell[2] & CELL_CUT)
+        return false;
+    unsigned kind = j->begins && !(side & 1) ? CELL_ABSENT : cell[0] & CELL_KINDS;
+    switch (kind) {
+    case CELL_ABSENT: put(to, V_ABSENT, 0); return true;
+    case CELL_NONE: put(to, V_NONE, 0); return true;
+    case CELL_FALSE:
+    case CELL_TRUE: put(to, V_BOOL, kind == CELL_TRUE); return true;
+    case CELL_INT:
+        memcpy(&number, payload, sizeof number);
+        put(to, V_INT, number);
+        return cell[1] == sizeof number;
+    case CELL_FLOAT:
+        to->kind = V_FLOAT;
+        memcpy(&to->as.real, payload, sizeof to->as.real);
+        return cell[1] == sizeof to->as.real;
+    case CELL_STR: put_text(to, V_TEXT, payload, cell[1]); return true;
+    case CELL_BYTES: put_text(to, V_BYTES, payload, cell[1]); return true;
+    default: return false;
+    }
+}
+
+/* ---- comparisons ---- */
+
+MW_SIGNAL_SAFE static inline bool test_real(unsigned comparison, double a, double b) {
+    switch (comparison) {
+    case P_LESS: return a < b;
+    case P_LESS_EQUAL: return a <= b;
+    case P_EQUAL: return a == b;
+    case P_NOT_EQUAL: return a != b;
+    case P_GREATER: return a > b;
+    default: return a >= b;
+    }
+}
+
+/* Whether two values are equal, which aren't both numbers; false: it isn't known so shortly. */
+MW_SIGNAL_SAFE static inline bool equals(const struct value *a, const struct value *b, bool *same) {
+    bool nothing = a->kind == V_NONE || a->kind == V_ABSENT || b->kind == V_NONE || b->kind == V_ABSENT;
+    if (a->kind == V_UNKNOWN || b->kind == V_UNKNOWN) return false;
+    *same = a->kind == b->kind;
+    if (nothing) return true;
+    if (!*same || (a->kind != V_TEXT && a->kind != V_BYTES) || a->cut || b->cut) return false;
+    *same = a->n == b->n && !memcmp(a->as.at, b->as.at, a->n);
+    return true;
+}
+
+/* By one of the six; false: there is no short way. */
+MW_SIGNAL_SAFE static inline bool compare(unsigned comparison, const struct value *a, const struct value *b, bool *is) {
+    double left, right;
+    if (a->kind == V_INT && b->kind == V_INT) {
+        int64_t one = (int64_t)a->as.number, other = (int64_t)b->as.number;
+        *is = test(comparison, one, other);
+        return one == a->as.number && other == b->as.number; /* not of longer ones */
+    }
+    if (as_real(a, &left) && as_real(b, &right)) {
+        *is = test_real(comparison, left, right);
+        return true;
+    }
+    if ((comparison != P_EQUAL && comparison != P_NOT_EQUAL) || !equals(a, b, is)) return false;
+    if (comparison == P_NOT_EQUAL) *is = !*is;
+    return true;
+}
+
+/* ---- instructions ---- */
 
 /* Whether the value on top decides, so that the rest of "and" or "or" is left out. */
 MW_SIGNAL_SAFE static inline size_t left_out(const struct value *top, const uint8_t *at) {
@@ -77,22 +184,22 @@ MW_SIGNAL_SAFE static inline size_t left_out(const struct value *top, const uint
 /* The following run instructions; how many bytes, 0: there is no short way. */
 MW_SIGNAL_SAFE static inline size_t run_test(struct machine *m, const uint8_t *at) {
     const struct judged *j = m->judged;
-    const uint8_t *bytes = at[1] & 1 ? j->after : j->before;
-    struct value *top = m->stack + m->used;
+    struct value *top = m->stack + m->used, constant;
     int64_t number, other;
+    bool is;
     switch (*at) {
     case P_TEST:
         if (unlikely(!is_stored(j, u32_at(at + 3), sizeof number))) return 0;
-        memcpy(&number, bytes + (u32_at(at + 3) - j->at), sizeof number);
+        memcpy(&number, side_of(j, at[1]) + (u32_at(at + 3) - j->at), sizeof number);
         memcpy(&other, at + 7, sizeof other);
         put(top, V_BOOL, test(at[2], number, other));
         m->used++;
         return 15;
     case P_TEST_CELL:
-        if (unlikely(!is_whole_cell(j, bytes))) return 0;
-        memcpy(&number, bytes + CELL_HEAD, sizeof number);
         memcpy(&other, at + 3, sizeof other);
-        put(top, V_BOOL, test(at[2], number, other));
+        put(&constant, V_INT, other);
+        if (!put_cell(j, at[1], top) || !compare(at[2], top, &constant, &is)) return 0;
+        put(top, V_BOOL, is);
         m->used++;
         return 11;
     case P_DECIDED: return 4 + left_out(top - 1, at);
@@ -106,56 +213,93 @@ MW_SIGNAL_SAFE static inline size_t run_test(struct machine *m, const uint8_t *a
     }
 }
 
-MW_SIGNAL_SAFE static inline size_t push(struct machine *m, int64_t number, size_t n) {
-    put(&m->stack[m->used++], V_INT, number);
-    return n;
+MW_SIGNAL_SAFE static inline size_t push_field(struct machine *m, const uint8_t *at) {
+    const struct judged *j = m->judged;
+    uint32_t offset = u32_at(at + 4);
+    int64_t number;
+    if ((at[2] != 'q' && at[2] != 'd') || !at[3] || !is_stored(j, offset, sizeof number)) return 0;
+    struct value *top = m->stack + m->used++;
+    const uint8_t *bytes = side_of(j, at[1]) + (offset - j->at);
+    if (at[2] == 'd') {
+        top->kind = V_FLOAT;
+        memcpy(&top->as.real, bytes, sizeof top->as.real);
+        return 8;
+    }
+    memcpy(&number, bytes, sizeof number);
+    put(top, V_INT, number);
+    return 8;
 }
 
-MW_SIGNAL_SAFE static inline size_t run_number(struct machine *m, const uint8_t *at) {
-    const struct judged *j = m->judged;
-    const uint8_t *bytes = at[1] & 1 ? j->after : j->before;
+MW_SIGNAL_SAFE static inline size_t push(struct machine *m, const uint8_t *at) {
+    struct value *top = m->stack + m->used;
+    size_t n = 1;
     int64_t number;
     switch (*at) {
-    case P_INT: memcpy(&number, at + 1, sizeof number); return push(m, number, 9);
-    case P_NUMBER:
-        if (at[2] != 'q' || !at[3] || !is_stored(j, u32_at(at + 4), sizeof number)) return 0;
-        memcpy(&number, bytes + (u32_at(at + 4) - j->at), sizeof number);
-        return push(m, number, 8);
+    case P_INT:
+        memcpy(&number, at + 1, sizeof number);
+        put(top, V_INT, number);
+        n = 9;
+        break;
+    case P_FLOAT:
+        top->kind = V_FLOAT;
+        memcpy(&top->as.real, at + 1, sizeof top->as.real);
+        n = 9;
+        break;
+    case P_TEXT:
+    case P_BYTES:
+        put_text(top, *at == P_TEXT ? V_TEXT : V_BYTES, at + 3, u16_at(at + 1));
+        n = 3 + (size_t)u16_at(at + 1);
+        break;
+    case P_NONE: put(top, V_NONE, 0); break;
+    case P_ABSENT: put(top, V_ABSENT, 0); break;
+    case P_NUMBER: return push_field(m, at);
     case P_CELL:
-        if (!is_whole_cell(j, bytes)) return 0;
-        memcpy(&number, bytes + CELL_HEAD, sizeof number);
-        return push(m, number, 2);
+        if (!put_cell(m->judged, at[1], top)) return 0;
+        n = 2;
+        break;
     default: return 0;
     }
+    m->used++;
+    return n;
 }
 
 MW_SIGNAL_SAFE static inline size_t run_unary(struct machine *m, const uint8_t *at) {
     struct value *top = m->stack + m->used - 1;
     __int128 negated;
-    if ((*at != P_ABS && *at != P_NEGATE) || top->kind != V_INT) return 0;
-    if (__builtin_sub_overflow((__int128)0, top->as.number, &negated)) return 0;
+    if (*at != P_ABS && *at != P_NEGATE) return 0;
+    if (top->kind == V_FLOAT) {
+        if (*at == P_NEGATE || top->as.real < 0) top->as.real = -top->as.real;
+        return 1;
+    }
+    if (top->kind != V_INT || __builtin_sub_overflow((__int128)0, top->as.number, &negated)) return 0;
     if (*at == P_NEGATE || top->as.number < 0) top->as.number = negated;
     return 1;
 }
 
 MW_SIGNAL_SAFE static inline size_t run_sum(struct machine *m, const uint8_t *at) {
     struct value *a = m->stack + m->used - 2, *b = a + 1;
-    __int128 sum;
-    if (a->kind != V_INT || b->kind != V_INT) return 0;
-    bool failed = *at == P_ADD ? __builtin_add_overflow(a->as.number, b->as.number, &sum)
-                               : __builtin_sub_overflow(a->as.number, b->as.number, &sum);
-    if (failed) return 0;
-    a->as.number = sum;
+    bool adds = *at == P_ADD;
+    double left, right;
+    if (a->kind == V_INT && b->kind == V_INT) {
+        __int128 sum;
+        if (adds ? __builtin_add_overflow(a->as.number, b->as.number, &sum)
+                 : __builtin_sub_overflow(a->as.number, b->as.number, &sum))
+            return 0;
+        a->as.number = sum;
+    } else if (as_real(a, &left) && as_real(b, &right)) {
+        put_real(a, adds ? left + right : left - right);
+    } else {
+        return 0;
+    }
     m->used--;
     return 1;
 }
 
 MW_SIGNAL_SAFE static inline size_t run_comparison(struct machine *m, const uint8_t *at) {
     struct value *a = m->stack + m->used - 2, *b = a + 1;
-    if (*at < P_LESS || *at > P_GREATER_EQUAL || a->kind != V_INT || b->kind != V_INT) return 0;
-    int64_t left = (int64_t)a->as.number, right = (int64_t)b->as.number;
-    if (left != a->as.number || right != b->as.number) return 0; /* longer ones */
-    put(a, V_BOOL, test(*at, left, right));
+    bool is;
+    if (*at < P_LESS || *at > P_GREATER_EQUAL || !compare(*at, a, b, &is)) return 0;
+    put(a, V_BOOL, is);
     m->used--;
     return 1;
 }
@@ -198,6 +342,6 @@ MW_SIGNAL_SAFE static inline size_t run_short(struct machine *m, const uint8_t *
     if (*at >= P_TEST || *at == P_AND || *at == P_OR) return run_test(m, at);
     if (*at > P_SUBTRACT) return run_unary(m, at);
     if (*at >= P_ADD) return run_sum(m, at);
-    return *at < P_LESS ? run_number(m, at) : run_comparison(m, at);
+    return *at < P_LESS ? push(m, at) : run_comparison(m, at);
 }
 #endif

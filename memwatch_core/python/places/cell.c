@@ -19,6 +19,29 @@ static void fill(mwpy_cell *cell, enum mwpy_cell_kind kind, const void *bytes, s
     memcpy(cell->payload, bytes, n);
 }
 
+/* Up to 8 bytes as one number, the first the least. */
+static inline uint64_t word_of(const char *bytes, size_t n) {
+    const uint8_t *at = (const uint8_t *)bytes;
+    if (n >= 4) {
+        uint32_t first, last;
+        memcpy(&first, at, sizeof first);
+        memcpy(&last, at + n - 4, sizeof last);
+        return first | (uint64_t)last << 8 * (n - 4);
+    }
+    return n ? at[0] | (uint64_t)at[n / 2] << 8 * (n / 2) | (uint64_t)at[n - 1] << 8 * (n - 1) : 0;
+}
+
+/* Short ones are written at once, as mwpy_cell_begin() says. */
+static inline void fill_text(mwpy_cell *cell, enum mwpy_cell_kind kind, const char *bytes, size_t n) {
+    if (n > 8) {
+        fill(cell, kind, bytes, n);
+        return;
+    }
+    uint64_t word = word_of(bytes, n);
+    mwpy_cell_begin(cell, kind, (uint32_t)n, 0);
+    memcpy(cell->payload, &word, sizeof word);
+}
+
 static void fill_cut(mwpy_cell *cell, enum mwpy_cell_kind kind, uint64_t hash, size_t length, const char *beginning,
                      size_t n) {
     uint32_t shown = length < UINT32_MAX ? (uint32_t)length : UINT32_MAX;
@@ -56,7 +79,7 @@ static size_t utf8_beginning(PyObject *s, char *out, size_t room, bool *whole) {
 static void describe_str(mwpy_cell *cell, PyObject *s) {
     size_t length = (size_t)PyUnicode_GET_LENGTH(s);
     if (PyUnicode_IS_ASCII(s) && length <= MWPY_CELL_ROOM) {
-        fill(cell, MWPY_STR, PyUnicode_1BYTE_DATA(s), length);
+        fill_text(cell, MWPY_STR, (const char *)PyUnicode_1BYTE_DATA(s), length);
         return;
     }
     char bytes[MWPY_CELL_ROOM];
@@ -73,7 +96,7 @@ static void describe_str(mwpy_cell *cell, PyObject *s) {
 static void describe_bytes(mwpy_cell *cell, PyObject *b) {
     size_t n = (size_t)PyBytes_GET_SIZE(b);
     if (n <= MWPY_CELL_ROOM)
-        fill(cell, MWPY_BYTES, PyBytes_AS_STRING(b), n);
+        fill_text(cell, MWPY_BYTES, PyBytes_AS_STRING(b), n);
     else
         fill_cut(cell, MWPY_BYTES, hash_of_object(b), n, PyBytes_AS_STRING(b), MWPY_CELL_ROOM - CUT_HEAD);
 }
