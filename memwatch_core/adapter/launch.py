@@ -2,19 +2,20 @@
 
 Command line: ``python -P -c COMMAND script|module <name> [arguments]``. The program gets the interpreter's own
 ``__main__`` module, emptied and refilled. ``sys.argv``, ``sys.path[0]``, exit status, death by SIGINT and tracebacks
-are those of ``python script.py``. runpy isn't used: it removes the program's module while threads and exit handlers
-still need it.
+are those of ``python script.py`` and ``python -m package``, and so is the stack: the functions here don't show on it.
 """
 
 from __future__ import annotations
 
 import importlib.machinery
-import importlib.util
 import os
 import pkgutil
+import runpy
 import sys
 from types import CodeType, TracebackType
 from typing import Any
+
+from ..native import proxy
 
 COMMAND = "from memwatch_core.adapter.launch import main; main()"
 """For ``python -P -c``: ``-P`` keeps the working folder off the path while our own modules are imported."""
@@ -27,16 +28,14 @@ def main() -> None:
     folder = os.environ.get("MEMWATCH_SESSION")
     if folder:
         _join(folder)
+    program = _emptied()
     try:
-        code, names = _script(name) if kind == "script" else _module(name)
-        if sys.version_info >= (3, 15):
-            del names["__cached__"]
-        program = sys.modules["__main__"].__dict__
-        program.clear()
-        program.update({"__name__": "__main__", "__doc__": None, "__builtins__": sys.modules["builtins"]}, **names)
-        if sys.version_info < (3, 14):
-            program["__annotations__"] = {}
-        exec(_begin(code, program), program)
+        if kind == "script":
+            _run_script(name, program)
+        else:
+            sys.path.insert(0, os.getcwd())
+            sys.argv[0] = "-m"  # until runpy knows the file
+            _run_module(name, True)
     except SystemExit:
         raise
     except BaseException as error:
@@ -71,49 +70,57 @@ def _begin(code: CodeType, program: dict[str, Any]) -> CodeType:
     return prepared
 
 
-def _script(name: str) -> tuple[CodeType, dict[str, Any]]:
+def _emptied() -> dict[str, Any]:
+    """The names of ``__main__`` as the interpreter begins with them."""
+    program = sys.modules["__main__"].__dict__
+    program.clear()
+    program.update(
+        {
+            "__name__": "__main__",
+            "__doc__": None,
+            "__package__": None,
+            "__loader__": importlib.machinery.BuiltinImporter,
+            "__spec__": None,
+        }
+    )
+    if sys.version_info < (3, 14):
+        program["__annotations__"] = {}
+    program["__builtins__"] = sys.modules["builtins"]
+    return program
+
+
+def _run_script(name: str, program: dict[str, Any]) -> None:
     path = os.path.abspath(name)
     finder = pkgutil.get_importer(path)
     if (finder is not None and not isinstance(finder, importlib.machinery.FileFinder)) or os.path.isdir(path):
         sys.path.insert(0, path)  # a folder or zip file with a __main__.py in it
-        return _module("__main__", finder)
+        _run_module("__main__", False)
+        return
     sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
-    loader = importlib.machinery.SourceFileLoader("__main__", path)
+    code: CodeType | None
     if path.endswith(".pyc"):
         code = importlib.machinery.SourcelessFileLoader("__main__", path).get_code("__main__")
         assert code is not None
-        return code, {"__file__": path, "__spec__": None, "__package__": None, "__cached__": None, "__loader__": loader}
-    with open(path, "rb") as file:
-        code = compile(file.read(), path, "exec", dont_inherit=True)
-    return code, {"__file__": path, "__spec__": None, "__package__": None, "__cached__": None, "__loader__": loader}
-
-
-def _module(name: str, finder: Any = None) -> tuple[CodeType, dict[str, Any]]:
-    if finder is None:
-        sys.path.insert(0, os.getcwd())
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.submodule_search_locations is not None:
-            spec = importlib.util.find_spec(f"{name}.__main__")
     else:
-        spec = finder.find_spec(name)
-    loader: Any = spec.loader if spec else None
-    code = loader.get_code(spec.name) if spec and hasattr(loader, "get_code") else None
-    if spec is None or code is None:
-        where = f"in {sys.path[0]}" if finder else f"named {name}"
-        from ..printed import clean, put
+        with open(path, "rb") as file:
+            code = compile(file.read(), path, "exec", dont_inherit=True)
+    program["__loader__"] = importlib.machinery.SourceFileLoader("__main__", path)
+    program["__file__"] = path
+    if sys.version_info < (3, 15):
+        program["__cached__"] = None
+    proxy.run_at_bottom(_begin(code, program), program)
 
-        put(clean(f"{sys.executable}: No module {where} that can be run"), err=True)
-        raise SystemExit(1)
-    if finder is None:
-        sys.argv[0] = spec.origin or name
-    names = {
-        "__file__": spec.origin,
-        "__spec__": spec,
-        "__package__": spec.parent,
-        "__cached__": spec.cached,
-        "__loader__": loader,
-    }
-    return code, names
+
+def _run_module(name: str, given: bool) -> None:
+    """By runpy, as the interpreter does. ``given``: on the command line."""
+
+    def exchange(code: CodeType, names: dict[str, Any]) -> CodeType:
+        vars(runpy).pop("exec", None)
+        proxy.leave_out_callers()  # runpy's
+        return _begin(code, names)
+
+    vars(runpy)["exec"] = proxy.executor(exchange)
+    proxy.call_at_bottom(runpy._run_module_as_main, name, given)  # type: ignore[attr-defined]
 
 
 def _die(error: BaseException) -> None:

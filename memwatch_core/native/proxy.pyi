@@ -72,6 +72,12 @@ def keep_stacks(limit: int, /) -> None:
 def leave_out_callers() -> None:
     """From now on, the functions that run now aren't recorded as callers: those that run the program."""
 
+def run_at_bottom(code: CodeType, globals: dict[str, Any], /) -> None:
+    """Executes a program as the interpreter itself does: no function is below it, nor counted for RecursionError."""
+
+def call_at_bottom(function: Callable[..., T], /, *arguments: Any) -> T:
+    """Calls a function as the interpreter itself does: no other is below it, nor counted for RecursionError."""
+
 class Label:
     """A label that was entered; made by :func:`enter_label`."""
 

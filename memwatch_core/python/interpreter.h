@@ -92,6 +92,17 @@ static inline int mwpy_frame_unit(const mwpy_frame *f) {
     return (int)(mwpy_frame_instruction(f) - _PyCode_CODE(mwpy_frame_code(f)));
 }
 
+/* Counts so many calls of C functions more. CPython 3.14 and later count none: they look at the stack's address. */
+static inline void mwpy_count_calls(PyThreadState *thread, int more) {
+#if PY_VERSION_HEX >= 0x030E0000
+    (void)thread, (void)more;
+#elif PY_VERSION_HEX >= 0x030C0000
+    thread->c_recursion_remaining -= more;
+#else
+    thread->recursion_remaining -= more;
+#endif
+}
+
 static inline bool mwpy_is_finalizing(void) {
 #if PY_VERSION_HEX >= 0x030D0000
     return Py_IsFinalizing();

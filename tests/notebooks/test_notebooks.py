@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -187,7 +188,13 @@ def test_blame_names_who_wrote_last(kernel: Kernel) -> None:
         ("%%watch absent.total\n1", "there is no absent yet"),
         ("%%watch a b c[\n1", "not a target: the bracket"),
         ("%unwatch total", "total is not watched: nothing is"),
-        ("%%watch total when='new < 0'\n1", "takes no condition in this version"),
+        ("%%watch total when='new <'\n1", "expected a value"),
+        ("%%watch total when='new < 0' when='new > 0'\n1", "when= is given twice"),
+        (
+            "%%watch total when='new < 0' then=nothing\n1",
+            "then=nothing: it is one of break, raise, dump, or a function",
+        ),
+        ("%watch when='size > 0' total", "size"),
     ],
 )
 def test_what_cannot_be_watched_is_said_and_the_cell_is_not_run(line: str, said: str, kernel: Kernel) -> None:
@@ -260,3 +267,51 @@ def test_in_a_shell_of_ipython_without_a_kernel(tmp_path: Path, monkeypatch: pyt
     assert "2 changes of total" in done.stdout, (done.stdout, done.stderr)
     assert "1 change of total" in done.stdout
     assert "In [2]:2" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "line", ["%%watch total when='new < 0' then=raise", '%%watch then="raise" when="new < 0" total']
+)
+def test_what_meets_a_condition_raises_in_its_line_of_the_cell(line: str, kernel: Kernel) -> None:
+    kernel.run("total = 1\nlater = 0")
+    shown, reply = kernel.run(f"{line}\ntotal = 5\ntotal = -2\nlater = 1")
+    assert reply["ename"] == "MutationError"
+    assert "total 5 → -2" in reply["evalue"]
+    assert re.search(r"-> *3 *total = -2", re.sub(r"\x1b\[[\d;]*m", "", "\n".join(reply["traceback"])))
+    assert [row[:3] for row in rows(shown)] == [["total", "1", "5"], ["total", "5", "-2"]]
+    assert kernel.run("(total, later)")[0].endswith("(-2, 0)\n")
+    assert kernel.run("total = -3")[1]["status"] == "ok", "it ended with its cell"
+
+
+def test_a_condition_of_watch_is_judged_in_all_cells_to_come(kernel: Kernel) -> None:
+    kernel.run("hits = []\ndef note(hit): hits.append((hit.path, hit.old, hit.new))\nconfig = {'limit': 1}")
+    kernel.run("%watch config['limit'] when='new > 7' then=note")
+    for value in (7, 8, 3, 9):
+        kernel.run(f"config['limit'] = {value}")
+    assert (
+        "('config[\\'limit\\']', 7, 8)" in (shown := kernel.run("print(hits)")[0].replace('"', "'")) or "7, 8" in shown
+    )
+    assert len(eval(kernel.run("print(hits)")[0])) == 2
+    kernel.run("%watch config['limit'] when='new > 100' then=note")
+    kernel.run("config['limit'] = 50\nconfig['limit'] = 101")
+    assert [hit[1:] for hit in eval(kernel.run("print(hits)")[0])] == [(7, 8), (3, 9), (50, 101)]
+    kernel.run("%unwatch")
+    kernel.run("config['limit'] = 500")
+    assert len(eval(kernel.run("print(hits)")[0])) == 3
+
+
+def test_break_calls_what_breakpoint_calls_in_the_cells_frame(kernel: Kernel) -> None:
+    """ipykernel gives that to debugpy, which stops if a debugger is connected."""
+    kernel.run("import sys\nstops = []\ndef hook(*a, **k):\n    frame = sys._getframe(1)\n"
+               "    stops.append((frame.f_lineno, frame.f_code.co_name, frame.f_globals['total']))\n"
+               "sys.breakpointhook = hook\ntotal = 1")  # fmt: skip
+    shown, reply = kernel.run("%%watch total when='new < 0'\ntotal = 5\ntotal = -4\nprint('went on')")
+    assert reply["status"] == "ok"
+    assert "went on" in shown
+    assert eval(kernel.run("print(stops)")[0]) == [(3, "<module>", -4)]
+
+
+def test_a_cells_condition_doesnt_replace_that_of_watch(kernel: Kernel) -> None:
+    kernel.run("%watch total")
+    shown, reply = kernel.run("%%watch total when='new < 0' then=raise\ntotal = -1")
+    assert "total is watched by %watch" in shown + str(reply)

@@ -1,7 +1,10 @@
 /* executing.c - see executing.h.
  *
  * A function of Python's would be seen on the stack, for as long as the module's body runs. */
+#define Py_BUILD_CORE_MODULE 1
 #include "locals/executing.h"
+
+#include "interpreter.h"
 
 PyDoc_STRVAR(executor_doc, "executor(exchange)\n--\n\nA function like exec(), that executes exchange(code, globals)\n"
                            "where it is given code and its globals. exchange mustn't raise.");
@@ -22,7 +25,10 @@ static PyObject *exchanged(PyObject *exchange, PyObject *args) {
 
 static PyObject *execute(PyObject *exchange, PyObject *args, PyObject *kwds) {
     PyObject *others = exchanged(exchange, args);
+    PyThreadState *thread = PyThreadState_Get();
+    mwpy_count_calls(thread, -1); /* ours: recursion goes as deep as without */
     PyObject *result = others ? PyObject_Call(plain, others, kwds) : NULL;
+    mwpy_count_calls(thread, 1);
     Py_XDECREF(others);
     return result;
 }

@@ -3,6 +3,7 @@
 
 #include "breaks/breaks.h"
 #include "errors.h"
+#include "origins/bottom.h"
 #include "origins/context.h"
 #include "origins/endings.h"
 #include "origins/frames.h"
@@ -219,6 +220,7 @@ static int fill(PyObject *module) {
     bool failed = PyModule_AddFunctions(module, functions) || PyModule_AddFunctions(module, mwpy_label_functions) ||
                   PyModule_AddFunctions(module, mwpy_places_functions) ||
                   PyModule_AddFunctions(module, mwpy_locals_functions) ||
+                  PyModule_AddFunctions(module, mwpy_bottom_functions) ||
                   PyModule_AddFunctions(module, mwpy_executing_functions) || mwpy_add_types_of_locals(module) ||
                   PyModule_AddFunctions(module, mwpy_breaks_functions);
     return failed ? -1 : 0;

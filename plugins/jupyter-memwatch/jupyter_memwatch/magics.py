@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import re
 import shlex
 import sys
 from typing import Any
@@ -24,6 +25,8 @@ from .tables import tables, where_in
 KEPT = 10_000
 """Places whose last writer is remembered."""
 _CELL = "%%watch"
+_OPTION = re.compile(r"""(?:^|(?<=\s))(when|then)=("[^"]*"|'[^']*'|[^\s"'\[]+)(?=\s|$)""")
+ACTIONS = ("break", "raise", "dump")
 
 
 @magics_class
@@ -74,6 +77,9 @@ class Magics(IPythonMagics):  # type: ignore[misc]
         """%%watch [TARGET...]: run the cell, and show below it each change that it makes; %watch TARGET...: show the
         changes that all cells to come make, and other threads between them.
 
+        when='new < 0' is judged at each change, and then= is done at once where it is met: break (as breakpoint()), raise,
+        dump, or a function of the notebook, by its name.
+
         TARGET: a name of the notebook, or a place below one: total, config["debug"], order.total. It needn't be there
         yet. %%watch without any: all variables that the cell mentions. %watch without any: says what is watched.
         """
@@ -82,12 +88,15 @@ class Magics(IPythonMagics):  # type: ignore[misc]
             self.memwatch_cell(line)
             self.shell.run_cell(f"#\n{cell}")
             return
+        line, asked = _asked(line, self.shell.user_ns)
         wanted = _targets(line)
         if not wanted:
             write(sys.stdout, f"watched: {', '.join(self._places) if self._places else 'nothing'}\n")
         for text in wanted:
+            if asked and text in self._places:
+                self._places.pop(text).close()
             if text not in self._places:
-                self._places[text] = self._open(text)
+                self._places[text] = self._open(text, asked)
 
     @line_magic  # type: ignore[untyped-decorator]
     def unwatch(self, line: str) -> None:
@@ -111,12 +120,15 @@ class Magics(IPythonMagics):  # type: ignore[misc]
     @line_magic  # type: ignore[untyped-decorator]
     def memwatch_cell(self, line: str) -> None:
         """What the line %%watch becomes."""
+        line, asked = _asked(line, self.shell.user_ns)
         wanted = _targets(line) or mentioned(self._source, self.shell.user_ns)
         self._read()
         self._cell = {}
-        for text in wanted:
-            if text not in self._places and text not in self._cell:
-                self._cell[text] = self._open(text)
+        for text in dict.fromkeys(wanted):
+            if text not in self._places:
+                self._cell[text] = self._open(text, asked)
+            elif asked:
+                raise UsageError(f"%%watch: {text} is watched by %watch: give the condition there, or %unwatch {text}")
 
     # ---- around a cell ----------------------------------------------------------------------------------------------
 
@@ -146,11 +158,11 @@ class Magics(IPythonMagics):  # type: ignore[misc]
             display(tables(title, events, self._where()), raw=True)
         self._read()
 
-    def _open(self, text: str) -> Place:
+    def _open(self, text: str, asked: dict[str, Any]) -> Place:
         try:
             if self._recording is None:
                 self._recording = Recording(config.load().journal.folder)
-            return open_place(text, self.shell.user_ns)
+            return open_place(text, self.shell.user_ns, **asked)
         except (MemWatchError, TypeError, ValueError) as error:
             raise UsageError(f"%watch: {error}") from None
 
@@ -186,7 +198,20 @@ def _targets(line: str) -> list[str]:
         words = [*lexer]
     except ValueError:
         words = line.split()
-    for word in words:
-        if word.startswith(("when=", "then=")):
-            raise UsageError(f"{word}: %watch takes no condition in this version; filter by memwatch log")
     return words
+
+
+def _asked(line: str, names: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A line without its ``when=`` and ``then=``, and these. Raises UsageError."""
+    given: dict[str, Any] = {}
+    for option, text in _OPTION.findall(line):
+        if option in given:
+            raise UsageError(f"%watch: {option}= is given twice: write one condition, with `or`")
+        given[option] = text[1:-1] if text[0] in "'\"" else text
+    action = given.get("then")
+    if action is not None and action not in ACTIONS:
+        if not callable(names.get(action)):
+            known = ", ".join(ACTIONS)
+            raise UsageError(f"%watch: then={action}: it is one of {known}, or a function of the notebook, by its name")
+        given["then"] = names[action]
+    return _OPTION.sub("", line), given

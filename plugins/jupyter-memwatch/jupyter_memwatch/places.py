@@ -31,9 +31,9 @@ class Place(NamedTuple):
             unwatch_place(self.owner, self.key)
 
 
-def open_place(text: str, names: dict[str, Any]) -> Place:
-    """Watches a place among a notebook's ``names``, there yet or not. Raises WatchError, ConfigError: no such owner, or
-    it can't be watched."""
+def open_place(text: str, names: dict[str, Any], when: str | None = None, then: Any = None) -> Place:
+    """Watches a place among a notebook's ``names``, there yet or not; ``when`` and ``then`` as of ``watch()``. Raises
+    WatchError, ConfigError: no such owner, or it can't be watched; ConditionError."""
     target = parse(f"__main__:{text}")
     if not target.steps or target.is_pattern or target.local is not None:
         raise ConfigError(f"{text}: a name of the notebook, such as total, config['debug'] or order.total, is watched")
@@ -42,7 +42,7 @@ def open_place(text: str, names: dict[str, Any]) -> Place:
     for number, step in enumerate(target.steps[1:], 1):
         before = text if number == 1 else "".join([str(target.steps[0].key), *(s.text for s in target.steps[1:number])])
         owner, key = _below(owner, key, number > 1 and target.steps[number - 1].kind == "name", before), step.key
-    watch_place(owner, key, name=text, depth=DEPTH)
+    watch_place(owner, key, name=text, depth=DEPTH, when=when, then=then)
     return Place(text, owner, key)
 
 
