@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from .recorder import FILE
 NOT_PASSED_ON = ("MEMWATCH_", "PYTEST_", "PG")
 Ends = dict[str, str]
 """What became of each test: ``passed``, ``call failed: AssertionError``, ``setup skipped`` ..."""
+Differences = dict[str, tuple[str, str]]
+"""By test: how it ended in each of two runs."""
 
 
 class SuiteError(Exception):
@@ -53,7 +56,21 @@ def run(prepared: Prepared, python: Sequence[str | Path], scratch: Path, seconds
     return _ends(lines[:-1])
 
 
-def differences(one: Ends, other: Ends) -> dict[str, tuple[str, str]]:
+def settled(runs: Callable[[], tuple[Ends, Ends]], first: tuple[Ends, Ends], known: Collection[str]) -> Differences:
+    """What differs in two runs without being known to (patterns of tests' names), and again whenever both are run once
+    more: some tests fail by chance, or if late."""
+    found = {
+        test: ends
+        for test, ends in differences(*first).items()
+        if not any(re.fullmatch(pattern, test) for pattern in known)
+    }
+    for _ in range(2):
+        if found:
+            found = {test: ends for test, ends in differences(*runs()).items() if test in found}
+    return found
+
+
+def differences(one: Ends, other: Ends) -> Differences:
     """Test -> how it ended in each of two runs, where that isn't the same."""
     names = sorted(one.keys() | other.keys())
     both = {name: (one.get(name, "not run"), other.get(name, "not run")) for name in names}
