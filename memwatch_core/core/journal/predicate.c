@@ -21,7 +21,6 @@ enum { /* memwatch_core/python/places/cell.h, docs/journal-format.md */
        CELL_KINDS = 0x3f, /* without what is added of a name of a function */
 };
 enum { SIDE_ROOM = 64 }; /* bytes of both sides of a cell */
-enum { DIGITS_LEAST = 19 }; /* of a whole number that is no i64 */
 
 struct machine {
     const struct judged *judged;
@@ -162,6 +161,8 @@ MW_SIGNAL_SAFE static struct value load_measured(const struct judged *j, unsigne
     const uint8_t *bytes = block_of(j, side, sizeof length, (uint32_t)length);
     return bytes ? value_text(V_BYTES, bytes, length) : value_of(V_UNKNOWN);
 }
+
+enum { DIGITS_LEAST = 19 };
 
 /* A whole number that is no i64 is told in words, its digits. */
 MW_SIGNAL_SAFE static struct value load_words(const uint8_t *at, uint32_t n) {
