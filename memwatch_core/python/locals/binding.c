@@ -142,14 +142,10 @@ static PyMethodDef binding_methods[] = {
 
 PyDoc_STRVAR(binding_doc, "What announces a binding; a constant of a function's code, made by local_site().");
 static PyType_Slot binding_slots[] = {
-    {Py_mp_subscript, binding_binds},
-    {Py_nb_negative, binding_deletes},
-    {Py_nb_invert, binding_looks},
-    {Py_tp_dealloc, binding_dealloc},
-    {Py_tp_repr, binding_repr},
-    {Py_tp_methods, binding_methods},
-    {Py_tp_doc, (void *)binding_doc},
-    {0, NULL},
+    {Py_mp_subscript, binding_binds}, {Py_nb_negative, binding_deletes},
+    {Py_nb_invert, binding_looks},    {Py_tp_dealloc, binding_dealloc},
+    {Py_tp_repr, binding_repr},       {Py_tp_methods, binding_methods},
+    {Py_tp_doc, (void *)binding_doc}, {0, NULL},
 };
 static PyType_Spec binding_spec = {
     .name = "memwatch_core.native.proxy.LocalSite",
