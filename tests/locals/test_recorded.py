@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-import pickle
 import re
 import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import CodeType, FunctionType
 from typing import Any
 
 import corpus
@@ -431,53 +429,6 @@ with session(sinks=[], privacy={{"variables": [{pattern!r}]}}):
     values = [each.new for each in told(file) if each.name.endswith("password")]
     assert len(values) == 2
     assert all("secret" in value for value in values)
-
-
-PARTS = (
-    "argcount posonlyargcount kwonlyargcount nlocals stacksize flags code consts names varnames filename name qualname "
-    "firstlineno linetable exceptiontable freevars cellvars"
-)
-UNPICKLE = """
-import pickle, sys, types
-
-def made(parts):
-    parts[7] = tuple(made(each) if type(each) is list else each for each in parts[7])
-    return types.CodeType(*parts)
-"""
-
-
-def parts(code: CodeType) -> list[Any]:
-    """As those do it who pickle functions by their code (cloudpickle)."""
-    found = [getattr(code, f"co_{name}") for name in PARTS.split()]
-    found[7] = [parts(each) if isinstance(each, CodeType) else each for each in found[7]]
-    return found
-
-
-def test_code_is_the_same_where_it_was_pickled(tmp_path: Path) -> None:
-    @watch_locals
-    def add(first: int, *rest: int) -> tuple[int, int]:
-        total = first
-
-        def more(number: int) -> None:
-            nonlocal total
-            total += number
-
-        for each in rest:
-            more(each)
-        return total, len(rest)
-
-    data = pickle.dumps(parts(add.__code__))
-    run = "print(types.FunctionType(made(pickle.load(sys.stdin.buffer)), {})(1, 2, 4))"
-    done = subprocess.run(
-        [sys.executable, "-c", UNPICKLE + run], input=data, capture_output=True, timeout=60, check=False
-    )
-    assert (done.stdout, done.stderr) == (b"(7, 2)\n", b"")
-    space: dict[str, Any] = {}
-    exec(UNPICKLE, space)
-    with journal(tmp_path) as file:
-        assert FunctionType(space["made"](pickle.loads(data)), {})(1, 2, 4) == (7, 2)
-    totals = [(each.activation, each.old, each.new) for each in told(file) if each.name.endswith("add().total")]
-    assert totals == [(1, "absent", "1"), (1, "1", "3"), (1, "3", "7")]
 
 
 def test_functions_that_never_run_take_no_variable(tmp_path: Path) -> None:

@@ -125,27 +125,15 @@ static PyObject *binding_repr(PyObject *self) {
     return PyUnicode_FromFormat("<memwatch: %U>", ((mwpy_binding *)self)->name);
 }
 
-static PyObject *binding_reduce(PyObject *self, PyObject *unused) {
-    (void)unused;
-    const mwpy_binding *b = (mwpy_binding *)self;
-    PyObject *maker = mwpy_maker("local_site");
-    PyObject *made =
-        maker ? Py_BuildValue("O(OIIOi)", maker, b->function, (unsigned)b->kind, b->slot, b->name, b->own) : NULL;
-    Py_XDECREF(maker);
-    return made;
-}
-
-static PyMethodDef binding_methods[] = {
-    {"__reduce__", binding_reduce, METH_NOARGS, NULL},
-    {NULL, NULL, 0, NULL},
-};
-
 PyDoc_STRVAR(binding_doc, "What announces a binding; a constant of a function's code, made by local_site().");
 static PyType_Slot binding_slots[] = {
-    {Py_mp_subscript, binding_binds}, {Py_nb_negative, binding_deletes},
-    {Py_nb_invert, binding_looks},    {Py_tp_dealloc, binding_dealloc},
-    {Py_tp_repr, binding_repr},       {Py_tp_methods, binding_methods},
-    {Py_tp_doc, (void *)binding_doc}, {0, NULL},
+    {Py_mp_subscript, binding_binds},
+    {Py_nb_negative, binding_deletes},
+    {Py_nb_invert, binding_looks},
+    {Py_tp_dealloc, binding_dealloc},
+    {Py_tp_repr, binding_repr},
+    {Py_tp_doc, (void *)binding_doc},
+    {0, NULL},
 };
 static PyType_Spec binding_spec = {
     .name = "memwatch_core.native.proxy.LocalSite",

@@ -277,63 +277,13 @@ static PyObject *function_repr(PyObject *self) {
     return PyUnicode_FromFormat("<memwatch: locals of %U>", ((mwpy_function *)self)->name);
 }
 
-/* ---- pickled: with its function's code, by those who pickle code (cloudpickle) ------------------------------------
- */
-
-PyObject *mwpy_maker(const char *name) {
-    PyObject *module = PyImport_ImportModule("memwatch_core.native.proxy");
-    PyObject *found = module ? PyObject_GetAttrString(module, name) : NULL;
-    Py_XDECREF(module);
-    return found;
-}
-
-static PyObject *parameters_of(const mwpy_function *f) {
-    PyObject *all = PyTuple_New(f->parameters_n);
-    for (unsigned i = 0; all && i < f->parameters_n; i++) {
-        const mwpy_parameter *p = &f->parameters[i];
-        PyObject *one = Py_BuildValue("OIi", f->locals[p->local].name, p->slot, p->cell);
-        if (one)
-            PyTuple_SET_ITEM(all, i, one);
-        else
-            Py_CLEAR(all);
-    }
-    return all;
-}
-
-static PyObject *shared_of(const mwpy_function *f) {
-    PyObject *all = PyTuple_New(f->shared_n);
-    for (unsigned i = 0; all && i < f->shared_n; i++) {
-        PyObject *one = PyLong_FromUnsignedLong(f->shared[i]);
-        if (one)
-            PyTuple_SET_ITEM(all, i, one);
-        else
-            Py_CLEAR(all);
-    }
-    return all;
-}
-
-static PyObject *function_reduce(PyObject *self, PyObject *unused) {
-    (void)unused;
-    const mwpy_function *f = (mwpy_function *)self;
-    PyObject *maker = mwpy_maker("open_function"), *parameters = parameters_of(f), *shared = shared_of(f);
-    PyObject *made = maker && parameters && shared ? Py_BuildValue("O(OOIOOO)", maker, f->name, f->metadata, f->flags,
-                                                                   f->info, parameters, shared)
-                                                   : NULL;
-    Py_XDECREF(maker);
-    Py_XDECREF(parameters);
-    Py_XDECREF(shared);
-    return made;
-}
-
-static PyMethodDef function_methods[] = {
-    {"__reduce__", function_reduce, METH_NOARGS, NULL},
-    {NULL, NULL, 0, NULL},
-};
-
 PyDoc_STRVAR(function_doc, "A function whose names are watched; a constant of its code, made by open_function().");
 static PyType_Slot function_slots[] = {
-    {Py_nb_invert, function_begins},   {Py_tp_dealloc, function_dealloc}, {Py_tp_repr, function_repr},
-    {Py_tp_methods, function_methods}, {Py_tp_doc, (void *)function_doc}, {0, NULL},
+    {Py_nb_invert, function_begins},
+    {Py_tp_dealloc, function_dealloc},
+    {Py_tp_repr, function_repr},
+    {Py_tp_doc, (void *)function_doc},
+    {0, NULL},
 };
 static PyType_Spec function_spec = {
     .name = "memwatch_core.native.proxy.Function",

@@ -91,8 +91,5 @@ static inline void mwpy_store_in_slot(mwpy_frame *frame, unsigned slot, PyObject
     Py_XSETREF(frame->localsplus[slot], Py_NewRef(value));
 #endif
 }
-/* A function of our module, which makes such an object anew where it was pickled. NULL with an exception. */
-PyObject *mwpy_maker(const char *name);
-
 static inline PyObject *mwpy_in_cell(PyObject *cell) { return cell && PyCell_Check(cell) ? PyCell_GET(cell) : NULL; }
 #endif
