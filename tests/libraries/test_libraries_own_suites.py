@@ -8,7 +8,7 @@ import sys
 
 import matrix
 import pytest
-from own_suites.outcomes import Ends, passed, settled
+from own_suites.outcomes import Differences, differences, known_by, passed, settled
 from own_suites.sources import SourceMissing
 
 from .catalogue import SUITES
@@ -29,10 +29,10 @@ def test_libraries_own_tests_end_the_same_with_their_objects_watched(name: str) 
     except SourceMissing as absent:
         pytest.skip(str(absent))
 
-    def again() -> tuple[Ends, Ends]:
-        return run(suite, "told").ends, run(suite, "watched").ends
+    def again() -> Differences:
+        return differences(run(suite, "told").ends, run(suite, "watched").ends)
 
-    assert settled(again, (told.ends, watched.ends), suite.known) == {}
+    assert settled(differences(told.ends, watched.ends), again, known_by(suite.known)) == {}
     assert passed(told.ends) >= suite.tests
     assert watched.counts["watched"] >= suite.watched
     assert not watched.counts["troubles"]

@@ -56,18 +56,19 @@ def run(prepared: Prepared, python: Sequence[str | Path], scratch: Path, seconds
     return _ends(lines[:-1])
 
 
-def settled(runs: Callable[[], tuple[Ends, Ends]], first: tuple[Ends, Ends], known: Collection[str]) -> Differences:
-    """What differs in two runs without being known to (patterns of tests' names), and again whenever both are run once
-    more: some tests fail by chance, or if late."""
-    found = {
-        test: ends
-        for test, ends in differences(*first).items()
-        if not any(re.fullmatch(pattern, test) for pattern in known)
-    }
+def settled(first: Differences, again: Callable[[], Differences], explains: Callable[[str], bool]) -> Differences:
+    """What differs without being known to, and again whenever both runs are made once more: some tests fail by chance,
+    or if late. ``explains``: whether a test, by its name, is known to."""
+    found = {test: ends for test, ends in first.items() if not explains(test)}
     for _ in range(2):
         if found:
-            found = {test: ends for test, ends in differences(*runs()).items() if test in found}
+            found = {test: ends for test, ends in again().items() if test in found}
     return found
+
+
+def known_by(patterns: Collection[str]) -> Callable[[str], bool]:
+    """Whether a test's name is one of these, regular expressions."""
+    return lambda test: any(re.fullmatch(pattern, test) for pattern in patterns)
 
 
 def differences(one: Ends, other: Ends) -> Differences:

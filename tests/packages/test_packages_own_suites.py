@@ -7,7 +7,7 @@ import os
 
 import matrix
 import pytest
-from own_suites.outcomes import Ends, passed, settled
+from own_suites.outcomes import Differences, differences, known_by, passed, settled
 from own_suites.sources import SourceMissing
 
 from .catalogue import SUITES
@@ -27,10 +27,10 @@ def test_packages_own_tests_end_the_same_with_all_their_variables_watched(name: 
     except SourceMissing as absent:
         pytest.skip(str(absent))
 
-    def again() -> tuple[Ends, Ends]:
-        return run(suite, "plain").ends, run(suite, "watched").ends
+    def again() -> Differences:
+        return differences(run(suite, "plain").ends, run(suite, "watched").ends)
 
-    assert settled(again, (plain.ends, watched.ends), suite.known) == {}
+    assert settled(differences(plain.ends, watched.ends), again, known_by(suite.known)) == {}
     assert passed(plain.ends) >= suite.tests
     assert watched.variables >= suite.variables, watched.said[-3000:]
     assert watched.events >= suite.events
