@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks import tracers
 from benchmarks.table import Row
-from benchmarks.writing import writing_into
+from benchmarks.writing import Plain, writing_into
 from memwatch_core import watch_locals
 
 TURNS, WARM = 400, 40
@@ -31,21 +31,6 @@ LOG = ("--log_var", "first|second|third|fourth|fifth")
 RIVALS = {"viztracer": "viztracer --log_var", "hunter": "hunter, VarsPrinter", "watchpoints": "watchpoints"}
 
 Seen = list[tuple[str, int, str, Any, Any]]
-
-
-class Property:
-    """The rival: what a program would write to intercept assignments, without recording anything."""
-
-    def __init__(self) -> None:
-        self._value = 0
-
-    @property
-    def value(self) -> int:
-        return self._value
-
-    @value.setter
-    def value(self, value: int) -> None:
-        self._value = value
 
 
 class Comparing:
@@ -140,7 +125,7 @@ def in_this_process() -> list[Row]:
     """Ours, the setter, and the two that the interpreter has."""
     watched, plain, monitor = watch_locals(made(FIVE)), made(FIVE), made(FIVE)
     sums, setter = watch_locals(names=["total"])(made(SUM, "    total = 0\n")), made("        o.value = i\n")
-    o = Property()
+    o = Plain()
     by: dict[str, tuple[Callable[[], float], int]] = {
         "ours": (lambda: timed(watched), 5),
         "setter": (lambda: timed(setter, o), 1),

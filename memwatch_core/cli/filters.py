@@ -213,7 +213,7 @@ class _Wanted:
         start = f"{self._option} {self.text!r}: "
         if self.called.number is not None and ":" in self.text:
             return (
-                f"{start}nothing was written there; behind the name of a function, a number says which call, and behind "
+                f"{start}nothing was written there; behind the name of a function, a number says which call, behind "
                 "an attribute of a class, which instance"
             )
         if others := self.called.others():

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import click
 
+from ..printed import say
+from ..settings import WatchSection
 from .options import configured, file, of_breaks, of_events, of_sessions, of_targets, of_values
 
 
@@ -45,7 +47,8 @@ def command(module: bool, program: tuple[str, ...], quiet: bool, **given: Any) -
     PROGRAM is a Python script, a module after -m, or any command after --. Its arguments follow; options of memwatch
     come before it. It runs as a child process with its own standard streams; its exit status becomes ours.
 
-    A command after -- takes part from its first watch() on: SQL connections opened earlier are not traced.
+    A command after -- takes part from its first watch() on: SQL connections opened earlier are not traced, and --watch,
+    --break, --track-all-vars and --track-locals wait for it.
     Options win over MEMWATCH_ variables, these over memwatch.toml (see memwatch config).
 
     \b
@@ -65,4 +68,19 @@ def command(module: bool, program: tuple[str, ...], quiet: bool, **given: Any) -
     kind: Literal["script", "module", "command"] = "module" if module else "script"
     if context.meta["memwatch.command"] and not module:
         kind = "command"
+        _say_what_waits(config.watch)
     context.exit(run(Target(kind, program), config, quiet=quiet))
+
+
+def _say_what_waits(watch: WatchSection) -> None:
+    """What is asked of a command that begins to be watched later, or never."""
+    asked = {
+        "--watch": watch.targets, "--break": watch.breaks, "--track-all-vars": watch.track_all_vars,
+        "--track-locals": watch.track_locals,
+    }  # fmt: skip
+    waiting = [name for name, value in asked.items() if value]
+    if waiting:
+        say(
+            f"{', '.join(waiting)}: a command after -- is watched from its first watch() on, without one not at all; "
+            "memwatch run SCRIPT, or -m MODULE, watches a program of Python from its first line on"
+        )

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from debug_adapter_client import connected, free_port
 
 PROGRAM = """\
 from memwatch_core import watch
@@ -148,77 +146,22 @@ def test_dump_prints_every_threads_stack_and_goes_on(tmp_path: Path) -> None:
 # ---- debugpy ---------------------------------------------------------------------------------------------------------
 
 
-class Client:
-    """As much of the debug adapter protocol as it takes to be told of stops."""
-
-    def __init__(self, port: int) -> None:
-        for attempt in range(300):
-            try:
-                self.socket = socket.create_connection(("127.0.0.1", port))
-                self.file = self.socket.makefile("rwb")
-                break
-            except OSError:
-                assert attempt < 299, "debugpy doesn't listen"
-                time.sleep(0.1)
-        self.number = 0
-
-    def close(self) -> None:
-        self.file.close()
-        self.socket.close()
-
-    def send(self, command: str, **arguments: Any) -> None:
-        self.number += 1
-        body = {"seq": self.number, "type": "request", "command": command, "arguments": arguments}
-        data = json.dumps(body).encode()
-        self.file.write(b"Content-Length: %d\r\n\r\n%s" % (len(data), data))
-        self.file.flush()
-
-    def receive(self) -> Any:
-        length = 0
-        while line := self.file.readline():
-            if line.lower().startswith(b"content-length"):
-                length = int(line.split(b":")[1])
-            if line == b"\r\n":
-                return json.loads(self.file.read(length))
-        return None
-
-    def stops(self) -> list[tuple[str, int]]:
-        """Goes on after each, to the end; function and line of the frame that it stops in."""
-        found: list[tuple[str, int]] = []
-        self.send("initialize", adapterID="memwatch", clientID="test")
-        self.send("attach", justMyCode=False)
-        thread = 0
-        while message := self.receive():
-            kind = message.get("event") or message.get("command")
-            if kind == "initialized":
-                self.send("configurationDone")
-            elif kind == "stopped":
-                thread = message["body"]["threadId"]
-                self.send("stackTrace", threadId=thread)
-            elif kind == "stackTrace":
-                frame = message["body"]["stackFrames"][0]
-                found.append((frame["name"], frame["line"]))
-                self.send("continue", threadId=thread)
-            elif kind == "terminated":
-                break
-        return found
-
-
 def test_debugpy_stops_in_the_frame_that_stored(tmp_path: Path) -> None:
     pytest.importorskip("debugpy")
     (tmp_path / "orders.py").write_text(PROGRAM.format(then="'break'"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     child = subprocess.Popen(
         [sys.executable, "-Xfrozen_modules=off", "-m", "debugpy", "--listen", f"127.0.0.1:{port}", "--wait-for-client",
          "orders.py"],
         cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    client = Client(port)
+    stops: list[tuple[str, int]] = []
     try:
-        stops = client.stops()
-        client.close()  # the adapter, which has the same standard output, ends with it
+        with connected(port) as client:  # the adapter, which has the same standard output, ends with it
+            client.attach(justMyCode=False)
+            for stop in client.stops():
+                stops.append(stop.at())
+                client.go(stop)
         out, err = child.communicate(timeout=30)
     finally:
         child.kill()

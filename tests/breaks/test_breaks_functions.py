@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from memwatch_core import MutationError, unwatch, watch, watch_place
+from memwatch_core.errors import SessionError
 from memwatch_core.records import Hit
 
 
@@ -187,6 +189,78 @@ def test_what_an_action_writes_in_a_child_that_it_forks_is_not_acted_on() -> Non
     data["a"] = -2
     after = total.value
     assert (seen, ends, after) == ([-1, -2], [1, 2], -1)
+
+
+class Plain:
+    """Anything with attributes."""
+
+    def __init__(self) -> None:
+        self.x: object = 0
+
+
+KINDS: dict[str, tuple[Callable[[], Any], Callable[[Any, int], object]]] = {
+    "value": (lambda: watch(0, name="it"), lambda it, n: setattr(it, "value", n)),
+    "object": (Plain, lambda it, n: setattr(it, "x", n)),
+    "dict": (dict, lambda it, n: it.update(x=n)),
+    "list": (lambda: [0], lambda it, n: it.__setitem__(0, n)),
+    "set": (set, lambda it, n: it.add(n)),
+}
+
+
+@pytest.mark.usefixtures("journal")
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_action_may_end_the_watch_and_begin_another_one(kind: str) -> None:
+    make, write = KINDS[kind]
+    seen: list[str] = []
+    other = Plain()
+
+    def act(hit: Hit) -> None:
+        seen.append(hit.variable)
+        unwatch(it)
+        watch(other, name="other", then=lambda hit: seen.append(hit.path))
+        other.x = "while it acts"
+
+    it = make()
+    if kind == "value":
+        it = unwatch(it)
+        it = watch(it, name="it", then=act)
+    else:
+        watch(it, name="it", then=act)
+    for number in (1, 2):
+        try:
+            write(it, number)
+        except SessionError:
+            assert (kind, number) == ("value", 2)
+        after = number
+    other.x = "afterwards"
+    after = 3
+    assert (seen, after) == (["it", "other.x"], 3)
+
+
+@pytest.mark.usefixtures("journal")
+def test_each_of_many_threads_gets_its_own_error() -> None:
+    """More of them than wait at a time."""
+    places: dict[str, int] = {}
+    watch(places, name="d", then="raise")
+    wrong: list[object] = []
+
+    def work(key: str) -> None:
+        for number in range(50):
+            try:
+                places[key] = number
+                after = number
+            except MutationError as error:
+                if (error.hit.path, error.hit.new) != (f'd["{key}"]', number):
+                    wrong.append(error)
+            else:
+                wrong.append(after)
+
+    threads = [threading.Thread(target=work, args=(f"k{n}",)) for n in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
 
 
 @pytest.mark.usefixtures("journal")

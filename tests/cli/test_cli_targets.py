@@ -29,6 +29,18 @@ shelf.STATE = add(1)
 """
 
 
+def test_what_a_command_begins_without_is_said(memwatch: Run, tmp_path: Path) -> None:
+    """A command after ``--`` joins with its first watch()."""
+    (tmp_path / "late.py").write_text("STATE = 1\nfrom memwatch_core import watch\nwatch({}, name='d')\nSTATE = 2\n")
+    options = ["--watch", "late:STATE", "--track-locals"]
+    done = memwatch("run", "-q", *options, "--", sys.executable, "late.py")
+    assert done.returncode == 0
+    said = " ".join(done.stderr.split())
+    assert "memwatch: --watch, --track-locals: a command after -- is watched from its first watch() on" in said
+    assert "a command after --" not in memwatch("run", "-q", *options, "late.py").stderr
+    assert "a command after --" not in memwatch("run", "-q", "--", sys.executable, "late.py").stderr
+
+
 @pytest.fixture
 def orders(tmp_path: Path) -> Path:
     (tmp_path / "orders.py").write_text(ORDERS)

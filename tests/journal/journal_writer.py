@@ -52,13 +52,16 @@ class JournalWriter:
     def store(self, variable: int, offset: int, before: bytes, after: bytes, *, site: int = 0, context: int = 0,
               tid: int = 7, time: int | None = None, origin: int = 1, flags: int = 0,
               call: tuple[int, int, int] = (1, 5, 8), stack: int | None = None,
-              request: int | None = None, native: int | None = None) -> int:  # fmt: skip
+              request: int | None = None, native: int | None = None,
+              activation: int | None = None) -> int:  # fmt: skip
         assert len(before) == len(after)
         head = struct.pack("<IQIIIII", tid, self.now(time), variable, offset, len(before), site, context)
         about = struct.pack("<IiI", *call) if origin in (3, 4) else b""
         behind = b"" if stack is None else struct.pack("<I", stack)
         behind += b"" if request is None else struct.pack("<I", request)
         behind += b"" if native is None else struct.pack("<I", native)
+        behind += b"" if activation is None else struct.pack("<I", activation)
+        flags |= 0 if activation is None else 4
         flags |= (0 if stack is None else 8) | (0 if request is None else 16) | (0 if native is None else 32)
         return self.record(STORE, head, 36, about + before + after + behind, origin, flags)
 

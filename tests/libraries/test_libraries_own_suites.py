@@ -4,12 +4,11 @@ objects, all of them, not by ours."""
 from __future__ import annotations
 
 import os
-import re
 import sys
 
 import matrix
 import pytest
-from own_suites.outcomes import differences, passed
+from own_suites.outcomes import Differences, differences, known_by, passed, settled
 from own_suites.sources import SourceMissing
 
 from .catalogue import SUITES
@@ -29,16 +28,11 @@ def test_libraries_own_tests_end_the_same_with_their_objects_watched(name: str) 
         told, watched = run(suite, "told"), run(suite, "watched")
     except SourceMissing as absent:
         pytest.skip(str(absent))
-    found = {
-        test: ends
-        for test, ends in differences(told.ends, watched.ends).items()
-        if not any(re.fullmatch(pattern, test) for pattern in suite.known)
-    }
-    for _ in range(2):  # some fail by chance, or if late
-        if found:
-            again = differences(run(suite, "told").ends, run(suite, "watched").ends)
-            found = {test: ends for test, ends in again.items() if test in found}
-    assert found == {}
+
+    def again() -> Differences:
+        return differences(run(suite, "told").ends, run(suite, "watched").ends)
+
+    assert settled(differences(told.ends, watched.ends), again, known_by(suite.known)) == {}
     assert passed(told.ends) >= suite.tests
     assert watched.counts["watched"] >= suite.watched
     assert not watched.counts["troubles"]

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 import sys
-import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
+from debug_adapter_client import connected, free_port
 
 ORDERS = """
 from contextlib import suppress
@@ -197,58 +195,15 @@ def test_pdb_steps_through_the_same_lines(tmp_path: Path) -> None:
     assert "orders:add_order()" in told(tmp_path)
 
 
-class Editor:
-    """As much of the debug adapter protocol as it takes to step."""
-
-    def __init__(self, port: int) -> None:
-        for attempt in range(300):
-            try:
-                self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
-                break
-            except OSError:
-                assert attempt < 299, "debugpy doesn't listen"
-                time.sleep(0.1)
-        self.file, self.number = self.socket.makefile("rwb"), 0
-
-    def send(self, command: str, **arguments: Any) -> None:
-        self.number += 1
-        body = {"seq": self.number, "type": "request", "command": command, "arguments": arguments}
-        data = json.dumps(body).encode()
-        self.file.write(b"Content-Length: %d\r\n\r\n%s" % (len(data), data))
-        self.file.flush()
-
-    def receive(self) -> Any:
-        length = 0
-        while line := self.file.readline():
-            if line.lower().startswith(b"content-length"):
-                length = int(line.split(b":")[1])
-            if line == b"\r\n":
-                return json.loads(self.file.read(length))
-        return None
-
-    def steps(self, path: Path, line: int) -> list[tuple[str, str, int]]:
-        """From a breakpoint on a line to the end of the program; function, file and line of each stop."""
-        found: list[tuple[str, str, int]] = []
-        self.send("initialize", adapterID="memwatch", clientID="test")
-        self.send("attach", justMyCode=True)
-        thread = 0
-        while message := self.receive():
-            kind = message.get("event") or message.get("command")
-            if kind == "initialized":
-                self.send("setBreakpoints", source={"path": str(path)}, breakpoints=[{"line": line}])
-                self.send("configurationDone")
-            elif kind == "stopped":
-                thread = message["body"]["threadId"]
-                self.send("stackTrace", threadId=thread)
-            elif kind == "stackTrace":
-                frame = message["body"]["stackFrames"][0]
-                found.append((frame["name"], Path(frame["source"]["path"]).name, frame["line"]))
-                self.send("stepIn" if len(found) < 60 else "continue", threadId=thread)
-            elif kind == "terminated":
-                break
-        self.file.close()
-        self.socket.close()
-        return found
+def steps(port: int, path: Path, line: int) -> list[tuple[str, str, int]]:
+    """From a breakpoint on a line to the end of the program; function, file and line of each stop."""
+    found: list[tuple[str, str, int]] = []
+    with connected(port) as client:
+        client.attach(line, program=path, justMyCode=True)
+        for stop in client.stops():
+            found.append((stop.frames[0]["name"], Path(stop.frames[0]["source"]["path"]).name, stop.line))
+            client.go(stop, "stepIn" if len(found) < 60 else "continue")
+    return found
 
 
 def test_debugpy_steps_through_the_same_lines(tmp_path: Path) -> None:
@@ -257,9 +212,7 @@ def test_debugpy_steps_through_the_same_lines(tmp_path: Path) -> None:
     files(tmp_path, orders=ORDERS, program=PROGRAM)
     stops = []
     for watched in (False, True):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         debugger = ["-m", "debugpy", "--listen", f"127.0.0.1:{port}", "--wait-for-client", "program.py"]
         with subprocess.Popen(
             [sys.executable, "-Xfrozen_modules=off", *(WATCHED if watched else ()), *debugger],
@@ -269,7 +222,7 @@ def test_debugpy_steps_through_the_same_lines(tmp_path: Path) -> None:
             stderr=subprocess.PIPE,
         ) as child:
             try:
-                stops.append(Editor(port).steps(tmp_path / "orders.py", 17))
+                stops.append(steps(port, tmp_path / "orders.py", 17))
                 child.communicate(timeout=60)
             finally:
                 child.kill()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from .recorder import FILE
 NOT_PASSED_ON = ("MEMWATCH_", "PYTEST_", "PG")
 Ends = dict[str, str]
 """What became of each test: ``passed``, ``call failed: AssertionError``, ``setup skipped`` ..."""
+Differences = dict[str, tuple[str, str]]
+"""By test: how it ended in each of two runs."""
 
 
 class SuiteError(Exception):
@@ -53,7 +56,22 @@ def run(prepared: Prepared, python: Sequence[str | Path], scratch: Path, seconds
     return _ends(lines[:-1])
 
 
-def differences(one: Ends, other: Ends) -> dict[str, tuple[str, str]]:
+def settled(first: Differences, again: Callable[[], Differences], explains: Callable[[str], bool]) -> Differences:
+    """What differs without being known to, and again whenever both runs are made once more: some tests fail by chance,
+    or if late. ``explains``: whether a test, by its name, is known to."""
+    found = {test: ends for test, ends in first.items() if not explains(test)}
+    for _ in range(2):
+        if found:
+            found = {test: ends for test, ends in again().items() if test in found}
+    return found
+
+
+def known_by(patterns: Collection[str]) -> Callable[[str], bool]:
+    """Whether a test's name is one of these, regular expressions."""
+    return lambda test: any(re.fullmatch(pattern, test) for pattern in patterns)
+
+
+def differences(one: Ends, other: Ends) -> Differences:
     """Test -> how it ended in each of two runs, where that isn't the same."""
     names = sorted(one.keys() | other.keys())
     both = {name: (one.get(name, "not run"), other.get(name, "not run")) for name in names}

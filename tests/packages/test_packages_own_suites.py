@@ -4,11 +4,10 @@ people use, all of them, not by ours."""
 from __future__ import annotations
 
 import os
-import re
 
 import matrix
 import pytest
-from own_suites.outcomes import differences, passed
+from own_suites.outcomes import Differences, differences, known_by, passed, settled
 from own_suites.sources import SourceMissing
 
 from .catalogue import SUITES
@@ -27,16 +26,11 @@ def test_packages_own_tests_end_the_same_with_all_their_variables_watched(name: 
         plain, watched = run(suite, "plain"), run(suite, "watched")
     except SourceMissing as absent:
         pytest.skip(str(absent))
-    found = {
-        test: ends
-        for test, ends in differences(plain.ends, watched.ends).items()
-        if not any(re.fullmatch(pattern, test) for pattern in suite.known)
-    }
-    for _ in range(2):  # some fail by chance, or if late
-        if found:
-            again = differences(run(suite, "plain").ends, run(suite, "watched").ends)
-            found = {test: ends for test, ends in again.items() if test in found}
-    assert found == {}
+
+    def again() -> Differences:
+        return differences(run(suite, "plain").ends, run(suite, "watched").ends)
+
+    assert settled(differences(plain.ends, watched.ends), again, known_by(suite.known)) == {}
     assert passed(plain.ends) >= suite.tests
     assert watched.variables >= suite.variables, watched.said[-3000:]
     assert watched.events >= suite.events

@@ -10,7 +10,6 @@
 
 enum { SIDE_OLD = 0, SIDE_NEW = 1 };
 enum { CELL_ROOM = 60, CELL_CUT_HEAD = 12 };
-enum { DIGITS_LEAST = 19 }; /* of a whole number that is no i64 */
 
 MW_SIGNAL_SAFE size_t predicate_measure(const uint8_t *at, size_t left, unsigned *takes) {
     *takes = 0;
@@ -139,6 +138,8 @@ MW_SIGNAL_SAFE static struct value load_measured(const struct judged *j, unsigne
     const uint8_t *bytes = block_of(j, side, sizeof length, (uint32_t)length);
     return bytes ? value_text(V_BYTES, bytes, length) : value_of(V_UNKNOWN);
 }
+
+enum { DIGITS_LEAST = 19 };
 
 /* A whole number that is no i64 is told in words, its digits. */
 MW_SIGNAL_SAFE static struct value load_words(const uint8_t *at, uint32_t n) {

@@ -1,5 +1,5 @@
-/* hits.c - see hits.h. A table without locks: whoever meets a condition may be in a signal handler. A hit is counted with
- * one of the same condition that waits already, in its thread. */
+/* hits.c - see hits.h. A table without locks: whoever meets a condition may be in a signal handler. A hit is counted
+ * with one of the same condition that waits already, in its thread. */
 #include "breaks/hits.h"
 
 #include <stdatomic.h>

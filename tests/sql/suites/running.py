@@ -83,12 +83,11 @@ def run(suite: Suite, databases: Databases, more: Sequence[str] = ()) -> Result:
 
 def settled_differences(suite: Suite, databases: Databases, result: Result) -> dict[str, tuple[str, str]]:
     """What differs in a result without being known to, and again in another: some tests fail by chance, or if late."""
-    differences = {name: ends for name, ends in result.differences().items() if not suite.explains(name)}
-    for _ in range(2):
-        if differences:
-            again = run(suite, databases).differences()
-            differences = {name: ends for name, ends in again.items() if name in differences}
-    return differences
+
+    def again() -> own_suites.outcomes.Differences:
+        return run(suite, databases).differences()
+
+    return own_suites.outcomes.settled(result.differences(), again, suite.explains)
 
 
 def _run(suite: Suite, databases: Databases, traced: bool, more: Sequence[str]) -> tuple[Ends, int]:
