@@ -78,6 +78,7 @@ def run(target: Target, config: Config, *, quiet: bool = False) -> int:
     _check_installed(target, plugins, config)
     for broken in plugins.report.problems:  # defaults only: a configured plugin would have raised
         say(f"{broken}: {broken.reason}; going on without it")
+    _check_targets(target, plugins, config)
     command, environment = _bridged(target, plugins, _environment())
     reading = Reading(config, plugins, target.shown)
     try:
@@ -111,6 +112,23 @@ def _check_installed(target: Target, plugins: Plugins, config: Config) -> None:
         )
     if not plugins.sinks and not config.chosen("plugins.sinks"):
         say("no sink is installed, so no event is shown: pip install memwatch-sink-console; memwatch log shows them")
+
+
+def _check_targets(target: Target, plugins: Plugins, config: Config) -> None:
+    """Raises SessionError where targets, which are places of Python modules, are given for a program of another runtime.
+    Those of a file may be meant for other programs."""
+    if target.kind == "module":
+        return
+    for key, option in (("watch.targets", "--watch"), ("watch.breaks", "--break")):
+        if config.source(key).where != option:
+            continue
+        for bridge in plugins.bridges:
+            if bridge.matches(target.arguments):
+                raise SessionError(
+                    f"{option}: a target is a place of a Python module, and {target.arguments[0]} is run by another "
+                    f'runtime ({bridge.name}): there the program watches, watch(x, {{when: "new < 0", then: "break"}}), '
+                    "or --when judges all that it watches (docs/breaks.md)"
+                )
 
 
 def _environment() -> dict[str, str]:

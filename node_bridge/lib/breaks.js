@@ -95,7 +95,9 @@ function sweep() {
 }
 
 /** Conditions of the session for all variables, or, as 'order.*: new < 0', for some. One that doesn't fit isn't judged of this. */
-function bySession(variable, { when: conditions, then }) {
+function bySession(variable, { when: conditions, then: chosen }) {
+  const then = chosen === 'raise' ? 'dump' : chosen;
+  if (conditions.length && then !== chosen) sayOnce(`${refused(chosen).message}. Here it prints the stack`);
   for (const text of conditions) {
     const [name, when] = parted(text);
     if (name !== undefined && !fits(name, variable.name)) continue;

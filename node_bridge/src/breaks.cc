@@ -48,6 +48,7 @@ using namespace memwatch;
 enum { TABLE = 16384 };
 static std::mutex armed_lock;
 static std::map<uint32_t, std::shared_ptr<armed>> all;
+static std::map<uint32_t, std::shared_ptr<armed>> ended; /* of watches that have ended: what they met is acted on yet */
 static std::atomic<armed *> table[TABLE]; /* the same, for who meets one: under a page's lock, so that it doesn't end */
 static uint32_t last_handle;
 
@@ -55,8 +56,8 @@ static std::atomic<bool> debugger_expected; /* there is one, or it can come */
 
 static std::shared_ptr<armed> armed_of(uint32_t handle) {
     std::lock_guard<std::mutex> guard(armed_lock);
-    auto found = all.find(handle);
-    return found == all.end() ? nullptr : found->second;
+    auto found = all.find(handle), late = ended.find(handle);
+    return found != all.end() ? found->second : late != ended.end() ? late->second : nullptr;
 }
 
 /* ---- in the midst of a store: async-signal-safe ------------------------------------------------------------------ */
@@ -68,7 +69,8 @@ static void met(const mw_hit *h) {
     bool by_kernel = h->how == HIT_BY_KERNEL;
     if (!a || a->handle != h->handle || (!by_kernel && s && s->acts)) return;
     bool elsewhere = by_kernel || !s || (a->action == ACTION_CALL && a->owner != s);
-    bool put = hit_put(h, elsewhere ? a->owner : s, elsewhere ? a->box : -1);
+    const char *thread = s && s->todo && !by_kernel ? s->todo->thread.c_str() : NULL;
+    bool put = hit_put(h, elsewhere ? a->owner : s, elsewhere ? a->box : -1, thread);
     if (put && by_kernel) mailbox_wake(a->box);
 }
 
@@ -182,8 +184,8 @@ static bool stop(state *s, bool in_javascript) {
 
 /* ---- at the next safe point -------------------------------------------------------------------------------------- */
 
-static std::string thread_of(const state *s, const struct hit &hit, bool own) {
-    return own ? s->todo->thread : hit.thread[0] ? hit.thread : "Thread-" + std::to_string(hit.hit.tid);
+static std::string thread_of(const struct hit &hit) {
+    return hit.thread[0] ? hit.thread : "Thread-" + std::to_string(hit.hit.tid);
 }
 
 static void say_unknown(const shape &shape) {
@@ -199,6 +201,11 @@ static void say_nobody(void) {
                    "--inspect), attach one (VS Code, chrome://inspect), and it stops"));
 }
 
+static void forget_ended(uint32_t handle) {
+    std::lock_guard<std::mutex> guard(armed_lock);
+    if (!ended.empty() && !hit_waits(handle)) ended.erase(handle);
+}
+
 /* What is to be stopped for, as text that is printed if nothing stops. */
 static std::string act_on_all(state *s, bool in_javascript, bool *stops) {
     std::string stacks;
@@ -206,6 +213,7 @@ static std::string act_on_all(state *s, bool in_javascript, bool *stops) {
     while (hit_take(s, &hit)) {
         std::shared_ptr<armed> a = armed_of(hit.hit.handle);
         bool own = hit.box < 0;
+        forget_ended(hit.hit.handle);
         if (!a) continue;
         if (hit.hit.unknown) {
             say_unknown(a->shape);
@@ -213,7 +221,7 @@ static std::string act_on_all(state *s, bool in_javascript, bool *stops) {
             if (a->owner == s) s->todo->calls.push_back({a, hit});
         } else {
             std::string line = told_line(s, a->shape, hit, a->action == ACTION_BREAK && in_javascript && own),
-                        stack = told_stack(hit, thread_of(s, hit, own));
+                        stack = told_stack(hit, thread_of(hit));
             print(a->action == ACTION_DUMP ? line + stack : line);
             if (a->action == ACTION_BREAK) {
                 stacks += stack;
@@ -239,6 +247,14 @@ static void deliver(state *s, bool in_javascript) {
     nothing = node::MakeCallback(s->isolate, context->Global(), function, 0, nullptr, {0, 0}).FromMaybe(nothing);
 }
 
+/* What this thread stores from now on, it acts on again; and on what it had met before. */
+static void acted(state *s) {
+    s->acts = false;
+    if (s->asks || !hit_waits_for(s)) return;
+    s->asks = true;
+    s->isolate->RequestInterrupt(interrupted, s);
+}
+
 static void act(state *s, bool in_javascript) {
     s->handlers.restore();
     s->asks = false;
@@ -251,7 +267,7 @@ static void act(state *s, bool in_javascript) {
         print(stacks);
         say_nobody();
     }
-    s->acts = false;
+    acted(s);
     if (!s->todo->calls.empty() && !s->todo->delivers) deliver(s, in_javascript);
 }
 
@@ -290,6 +306,7 @@ static void end(const std::shared_ptr<armed> &a) {
     std::lock_guard<std::mutex> guard(armed_lock);
     table[a->handle % TABLE].store(nullptr);
     all.erase(a->handle);
+    if (hit_waits(a->handle)) ended[a->handle] = a;
 }
 
 int64_t breaks_arm(napi_env env, const struct condition *c) {
@@ -316,7 +333,12 @@ int64_t breaks_arm(napi_env env, const struct condition *c) {
     return error ? error : a->handle;
 }
 
-bool breaks_is_armed(uint32_t handle) { return armed_of(handle) != nullptr; }
+bool breaks_is_armed(uint32_t handle) {
+    if (armed_of(handle)) return true;
+    for (const call &c : self && self->todo ? self->todo->calls : std::vector<call>())
+        if (c.of->handle == handle) return true;
+    return false;
+}
 
 static std::vector<std::shared_ptr<armed>> those(bool (*are)(const armed &, const void *), const void *of) {
     std::vector<std::shared_ptr<armed>> found;
@@ -336,12 +358,19 @@ void breaks_detach(void) {
     if (!s || !s->todo) return;
     for (auto &a : those([](const armed &one, const void *of) { return one.owner == of; }, s)) end(a);
     hits_forget(s);
+    std::unique_lock<std::mutex> guard(armed_lock);
+    for (auto at = ended.begin(); at != ended.end();) at = at->second->owner == s ? ended.erase(at) : std::next(at);
+    guard.unlock();
     delete s->todo;
     s->todo = nullptr;
 }
 
 void breaks_acting(bool acts) {
-    if (self) self->acts = acts;
+    if (!self) return;
+    if (acts)
+        self->acts = true;
+    else
+        acted(self);
 }
 
 static napi_value text(napi_env env, const char *bytes, size_t n) {
@@ -383,7 +412,7 @@ napi_value breaks_take(napi_env env) {
         written w = written_of(calls[i].of->shape, hit);
         mw_site site{};
         bool known = h.site && !mw_site_of(h.site, &site);
-        std::string thread = thread_of(s, hit, hit.box < 0);
+        std::string thread = thread_of(hit);
         napi_value one, parts[] = {number(env, h.handle),
                                    number(env, (double)w.index),
                                    number(env, w.offset),

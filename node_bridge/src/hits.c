@@ -29,7 +29,7 @@ static bool is_like(struct row *row, const mw_hit *hit, const void *to) {
            row->hit.hit.handle == hit->handle && row->hit.hit.unknown == hit->unknown;
 }
 
-static void fill(struct hit *to, const mw_hit *from) {
+static void fill(struct hit *to, const mw_hit *from, const char *thread) {
     to->hit = *from;
     to->bytes = !from->size                 ? 0
                 : from->size <= MW_HIT_MAX  ? from->size
@@ -42,10 +42,13 @@ static void fill(struct hit *to, const mw_hit *from) {
     to->count = 0;
     to->cut = false;
     memset(to->thread, 0, sizeof to->thread);
-    if (from->how != HIT_BY_KERNEL) prctl(PR_GET_NAME, to->thread);
+    if (thread)
+        strncpy(to->thread, thread, sizeof to->thread - 1);
+    else if (from->how != HIT_BY_KERNEL)
+        prctl(PR_GET_NAME, to->thread);
 }
 
-bool hit_put(const mw_hit *hit, const void *to, int box) {
+bool hit_put(const mw_hit *hit, const void *to, int box, const char *thread) {
     for (unsigned i = 0; i < ROWS; i++)
         if (is_like(&rows[i], hit, to)) {
             atomic_fetch_add(&rows[i].more, 1);
@@ -54,7 +57,7 @@ bool hit_put(const mw_hit *hit, const void *to, int box) {
     for (unsigned i = 0; i < ROWS; i++) {
         struct row *row = &rows[i];
         if (!claim(row, FREE, FILLING)) continue;
-        fill(&row->hit, hit);
+        fill(&row->hit, hit, thread);
         row->hit.box = box;
         row->turn = atomic_fetch_add(&turns, 1);
         atomic_store(&row->more, 0);
@@ -95,6 +98,18 @@ bool hit_take(const void *to, struct hit *out) {
     out->more = atomic_load(&first->more);
     atomic_store(&first->step, FREE);
     return true;
+}
+
+bool hit_waits(uint32_t handle) {
+    for (unsigned i = 0; i < ROWS; i++)
+        if (atomic_load(&rows[i].step) != FREE && rows[i].hit.hit.handle == handle) return true;
+    return false;
+}
+
+bool hit_waits_for(const void *to) {
+    for (unsigned i = 0; i < ROWS; i++)
+        if (atomic_load(&rows[i].step) == WAITING && atomic_load(&rows[i].to) == to) return true;
+    return false;
 }
 
 void hits_forget(const void *to) {

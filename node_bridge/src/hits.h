@@ -19,17 +19,21 @@ struct hit {
     uint32_t count, callers[HIT_CALLERS]; /* sites, of a thread of JavaScript: the innermost first */
     bool cut;                             /* there are more of these */
     int box;                              /* of who acts, if that is another thread; else -1 */
-    char thread[HIT_THREAD];              /* the name that the kernel knows; empty: not known */
+    char thread[HIT_THREAD];              /* its name; empty: not known */
 };
 
-/* Takes a hit of the calling thread's, for `to` to act on. False: it was counted with another one, or there is no room.
- * It can't be taken before hit_complete(). */
-bool hit_put(const mw_hit *hit, const void *to, int box);
+/* Takes a hit of the calling thread's, for `to` to act on. thread: its name; NULL: the one that the kernel knows. False: it
+ * was counted with another one, or there is no room. It can't be taken before hit_complete(). */
+bool hit_put(const mw_hit *hit, const void *to, int box, const char *thread);
 /* One of the calling thread's that isn't complete; NULL: all are. *to: who acts on it. */
 struct hit *hit_incomplete(uint32_t tid, const void **to);
 void hit_complete(struct hit *hit);
 /* The one that has waited longest for `to`. */
 bool hit_take(const void *to, struct hit *out);
+/* Whether one of the condition with this handle waits. */
+bool hit_waits(uint32_t handle);
+/* Whether one waits for `to`. */
+bool hit_waits_for(const void *to);
 /* Nobody acts on those any more. */
 void hits_forget(const void *to);
 

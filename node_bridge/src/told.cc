@@ -105,6 +105,11 @@ bool site_of(uint32_t id, site *out) {
     return true;
 }
 
+/* Native code has no line here. */
+std::string numbered(const std::string &file, uint32_t line) {
+    return line ? file + ":" + std::to_string(line) : file;
+}
+
 /* The line of the program's to which JavaScript has come. */
 bool site_here(state *s, site *out) {
     v8::HandleScope scope(s->isolate);
@@ -128,7 +133,7 @@ bool site_here(state *s, site *out) {
 std::string where(state *s, const hit &hit, bool here) {
     site at, now;
     if (!site_of(hit.hit.site, &at)) return hit.hit.how == HIT_BY_KERNEL ? " by the kernel" : " by " + std::string(hit.thread) + ", which runs no JavaScript there";
-    std::string text = " at " + near(at.file) + ":" + std::to_string(at.line) + " " + at.function;
+    std::string text = " at " + numbered(near(at.file), at.line) + " " + at.function;
     if (here && site_here(s, &now) && (now.line != at.line || now.file != at.file))
         text += ", noticed at " + (now.file == at.file ? "line " : near(now.file) + ":") + std::to_string(now.line);
     return text;
@@ -173,7 +178,7 @@ std::string told_stack(const hit &hit, const std::string &thread) {
     if (!site_of(hit.hit.site, &at)) return "";
     for (uint32_t i = 0; i <= hit.count; i++) {
         if (i && !site_of(hit.callers[i - 1], &at)) continue;
-        text += "    at " + clean(at.function) + " (" + clean(at.file) + ":" + std::to_string(at.line) + ")\n";
+        text += "    at " + clean(at.function) + " (" + clean(numbered(at.file, at.line)) + ")\n";
     }
     if (hit.cut) text += "    ...\n";
     return text;
