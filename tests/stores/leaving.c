@@ -241,13 +241,13 @@ static void next(void) {
         if (!can_store_there() || now.who == SHARED_FILE || now.how == GROW || blind) break;
         memset(gone, 0x44, gone_size); /* touched */
         memset(expected + (gone - memory), 0x44, gone_size);
-        int64_t other = mw_register_page(gone, gone_size, 0, MW_DEPTH_FULL);
-        check(other, "mw_register_page again");
+        int64_t again = mw_register_page(gone, gone_size, 0, MW_DEPTH_FULL);
+        check(again, "mw_register_page again");
         mw_get_stats(&before);
         gone[AT] = 0x45, expected[offset] = 0x45;
         mw_get_stats(&after);
         REQUIRE(after.stores == before.stores + 1);
-        REQUIRE(!mw_unregister_page((mw_variable_id)other));
+        REQUIRE(!mw_unregister_page((mw_variable_id)again));
         break;
     }
     case FORKS:

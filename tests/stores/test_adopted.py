@@ -1,4 +1,4 @@
-"""What the core knows of memory: adopted pages that come and go, mappings, blocks of any length, ranges that share a page."""
+"""What the core knows of memory: adopted pages that come and go, mappings, blocks of any length, ranges, copies."""
 
 from __future__ import annotations
 

@@ -15,6 +15,17 @@
 #include "stores/endings.h"
 #include "stores/kernel_writes.h"
 
+static __attribute__((noinline)) bool is_there(const struct variable *v) {
+    mw_thread.looked_at = 0;
+    return watch_holds(v->page, true);
+}
+
+/* NULL: it isn't watched, or not any more. */
+static inline struct variable *find(mw_variable_id id) {
+    struct variable *v = registry_find(id);
+    return likely(!v || in_arena(v->address)) || is_there(v) ? v : NULL;
+}
+
 /* how: enum mwj_origin, or 0: makes no event. */
 static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint8_t *bytes, uint32_t length,
                     const mw_origin *origin, unsigned how, bool refusable) {
@@ -22,10 +33,6 @@ static int announce(uint32_t id, struct variable *v, uint64_t offset, const uint
     uint32_t first = v->page + (uint32_t)(in_pages >> PAGE_SHIFT),
              room = MW_PAGE_SIZE - (uint32_t)(in_pages & PAGE_MASK);
     uint32_t self = thread_id(), count = length > room ? 2 : 1;
-    if (unlikely(!in_arena(v->address))) {
-        mw_thread.looked_at = 0;
-        if (!watch_holds(v->page, true)) return MW_ERR_NO_VARIABLE;
-    }
     bool nested[2] = {false};
     for (uint32_t i = 0; i < count; i++) {
         mw_lock *lock = &mw.arena.pages[first + i].lock;
@@ -85,7 +92,7 @@ static __attribute__((noinline)) void look_now_and_then(void) {
 }
 
 int mw_write_pieces(mw_variable_id id, const mw_piece *pieces, size_t count) {
-    struct variable *v = registry_find(id);
+    struct variable *v = find(id);
     if (unlikely(!v)) return MW_ERR_NO_VARIABLE;
     if (unlikely(!(++mw_thread.written % 256))) look_now_and_then();
     uint64_t slots = 0;
@@ -117,7 +124,7 @@ int mw_write(mw_variable_id id, uint64_t offset, const void *bytes, size_t lengt
 
 int mw_write_shadow(mw_variable_id id, uint64_t offset, const void *bytes, size_t length, mw_shadow why) {
     static const uint8_t how[] = {[MW_SHADOW_NOW] = MWJ_ANNOUNCED, [MW_SHADOW_FOUND] = MWJ_FOUND};
-    struct variable *v = registry_find(id);
+    struct variable *v = find(id);
     if (unlikely(!v)) return MW_ERR_NO_VARIABLE;
     if (unlikely(!length || length > MW_EVENT_MAX || offset > v->size || length > v->size - offset))
         return MW_ERR_RANGE;
