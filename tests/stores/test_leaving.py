@@ -17,8 +17,13 @@ def run(program: Path, *arguments: str | Path) -> str:
 def test_memory_that_went_is_its_next_owner_s_and_the_watch_has_ended(
     tracker: str, build: Build, tmp_path: Path
 ) -> None:
-    """Every way to unmap, move, empty and protect × how much × by whom × who has it next × what happens then."""
+    """Every way to unmap, move, empty and protect; how much, by whom; who has it next; what happens then."""
     assert "2596 cases, 0 failed" in run(build("leaving.c"), tracker, tmp_path)
+
+
+def test_that_holds_where_the_kernel_can_not_be_asked(tracker: str, build: Build, tmp_path: Path) -> None:
+    """No descriptor is left: then what is there is compared."""
+    assert "2596 cases, 0 failed" in run(build("leaving.c"), tracker, tmp_path, "blind")
 
 
 def test_blocks_that_are_freed_or_resized_end_their_watch(tracker: str, build: Build, tmp_path: Path) -> None:
