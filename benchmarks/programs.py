@@ -3,15 +3,15 @@ modules in it.
 
 Each round runs the program once with and once without, in turn, in processes of their own; the program measures its
 own time on the CPU: of each part many short runs, each beside a loop in C that nobody watches, so that a machine that
-changes its speed meets both. A process lays out its memory as it happens to, which makes a loop some percent quicker or
-slower for as long as it lives: so of each side the quickest process counts. What we take of a program would be there in
-all of them.
+changes its speed meets both. How a process lays out its memory makes a loop some percent quicker or slower for as long
+as it lives: so each begins with a random number of objects, and the medians of both sides are compared.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -56,7 +56,8 @@ def get(turns):
         LEVEL
 """
 PROGRAM = """
-import importlib, json, sys, time
+import importlib, json, random, sys, time
+kept = [bytearray(random.randrange(600)) for _ in range(random.randrange(3000))]
 import {watched}
 
 def spent(function, *arguments):
@@ -135,10 +136,11 @@ def run(folder: Path, *flags: str) -> dict[str, float]:
     return found
 
 
-def quickest(rounds: list[tuple[dict[str, float], dict[str, float]]], part: str) -> tuple[float, float]:
-    """ns of a part, with and without: of the quickest process each, where the reference was quickest."""
+def medians(rounds: list[tuple[dict[str, float], dict[str, float]]], part: str) -> tuple[float, float]:
+    """ns of a part, with and without, where the reference was quickest."""
     reference = min(each["reference"] for pair in rounds for each in pair)
-    return min(ours[part] for ours, _ in rounds) * reference, min(theirs[part] for _, theirs in rounds) * reference
+    ours, theirs = zip(*((ours[part], theirs[part]) for ours, theirs in rounds), strict=True)
+    return statistics.median(ours) * reference, statistics.median(theirs) * reference
 
 
 def rows() -> list[Row]:
@@ -154,10 +156,10 @@ def rows() -> list[Row]:
         many = [(run(folder, "--track-all-vars"), run(folder)) for _ in range(ROUNDS)]
     found = []
     for part, (figure, unit, by) in OUTSIDE.items():
-        a, b = quickest(rounds, part)
+        a, b = medians(rounds, part)
         found.append(Row(figure, a / by, unit, "without memwatch", b / by, 1.02))
     for part, figure in {"put": "LEVEL = i", "get": "LEVEL"}.items():
-        a, b = quickest(many, f"{part} watched")
+        a, b = medians(many, f"{part} watched")
         target = 1.02 if part == "get" and sys.version_info >= (3, 12) else None
         found.append(Row(f"{figure}, of one of 100 watched modules", a, "ns", "without memwatch", b, target))
     return found

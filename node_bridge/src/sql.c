@@ -1,6 +1,6 @@
 /* sql.c - what a SQL statement says, and hashes of its parameters: the core's answers (text/), for lib/sql. */
 #include "addon.h"
-#include "base/clock.h"
+#include "state.h"
 #include "text/parameter.h"
 #include "text/statement.h"
 

@@ -100,7 +100,8 @@ MW_SIGNAL_SAFE struct value value_compare(enum predicate_op op, const struct val
 /* ---- arithmetic ---- */
 
 MW_SIGNAL_SAFE static bool divide_floor(__int128 a, __int128 b, __int128 *quotient, __int128 *rest) {
-    if (!b || (b == -1 && a == (__int128)1 << 127)) return false;
+    __int128 negated;
+    if (!b || (b == -1 && __builtin_sub_overflow((__int128)0, a, &negated))) return false;
     *quotient = a / b;
     *rest = a % b;
     if (*rest && (*rest < 0) != (b < 0)) {

@@ -49,7 +49,7 @@ static void find(const uint8_t *program, size_t length, struct parts *parts) {
         if (!takes) made.asked = (uint8_t)asked_by(program[at]);
         for (unsigned i = used - takes; i < used; i++) made.asked |= held[i].asked;
         if (takes) made.start = held[used - takes].start;
-        bool of_one = !(made.asked & (made.asked - 1)) && made.asked != OF_MORE && made.decides;
+        bool of_one = !(made.asked & (made.asked - 1)) && made.asked != OF_MORE; /* a larger part may decide */
         for (unsigned i = used - takes; !of_one && i < used; i++) take(parts, &held[i]);
         used -= takes;
         held[used++] = made;
