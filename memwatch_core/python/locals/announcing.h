@@ -50,7 +50,7 @@ static inline bool mwpy_asks_for_truth(uint8_t op) {
 }
 
 static inline bool mwpy_loads_constant(uint8_t op) {
-#if PY_VERSION_HEX >= 0x030E0000
+#if PY_VERSION_HEX >= 0x030E0000 && PY_VERSION_HEX < 0x030F0000
     if (op == LOAD_CONST_IMMORTAL || op == LOAD_CONST_MORTAL) return true;
 #endif
     return op == LOAD_CONST || mwpy_is_instrumented(op);

@@ -77,8 +77,8 @@ class Magics(IPythonMagics):  # type: ignore[misc]
         """%%watch [TARGET...]: run the cell, and show below it each change that it makes; %watch TARGET...: show the
         changes that all cells to come make, and other threads between them.
 
-        when='new < 0' is judged at each change, and then= is done at once where it is met: break (as breakpoint()), raise,
-        dump, or a function of the notebook, by its name.
+        when='new < 0' is judged at each change, and then= is done at once where it is met: break (as breakpoint()),
+        raise, dump, or a function of the notebook, by its name.
 
         TARGET: a name of the notebook, or a place below one: total, config["debug"], order.total. It needn't be there
         yet. %%watch without any: all variables that the cell mentions. %watch without any: says what is watched.
