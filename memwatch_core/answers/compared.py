@@ -73,7 +73,7 @@ def _of_places(one: Value, other: Value, *, by_call: bool) -> Iterator[Differenc
             if not held.writes:
                 continue
             then = before.get(with_call(name, held.last))
-            old = ABSENT if then is None else then.value
+            old = then.value if then is not None else ABSENT if one.cut is None else UNKNOWN
         if (way := _way(name, inside)) != "replaced":
             if not held.writes:  # it only has another index
                 continue

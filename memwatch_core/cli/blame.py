@@ -190,7 +190,8 @@ def check_parts(variable: str, found: list[tuple[Value, str]]) -> None:
         called = max(found, key=lambda each: each[0].calls)[0]
         if called.calls and NUMBER in variable:
             times = "once" if called.calls == 1 else f"{called.calls:,} times, counted from 1"
-            raise SessionError(f"{variable!r}: nothing was bound there; {clean(called.name)} was called {times}")
+            gone = "" if called.cut is None else f", and events before {called.cut.seq:,} are no longer there"
+            raise SessionError(f"{variable!r}: nothing was bound there; {clean(called.name)} was called {times}{gone}")
         names = [
             name_of(value, name) for value, _ in found if value.placed is not None for name in value.placed.below("")
         ]

@@ -88,7 +88,7 @@ def command(
     memwatch history total                  how did it get there?
     memwatch history order.customer.age     of an attribute
     memwatch history 'grid[3]'              of an element
-    memwatch history 'orders:add()#3.total' of a name of a function, in its third call
+    memwatch history 'orders:add()#3.total' a function's name, in its third call
     memwatch history total --each --since 5m
     memwatch history total --json | jq -c '[.first.seq, .count, .new]'
     """

@@ -85,6 +85,7 @@ def command(
     memwatch log --variable 'grid[8191]'          and who this element?
     memwatch log --variable 'total#57'            of several, who this one?
     memwatch log --path 'order.*.age'             and who any of these?
+    memwatch log --path 'orders:add()#3.*'        what did the third call bind?
     memwatch log --line orders.py:41 --thread worker-1 --stacks
     memwatch log --sql 'from orders' --last 20
     memwatch log --rolled-back --variable total   what did a rollback leave?

@@ -154,6 +154,26 @@ def test_what_two_threads_add_to_a_name_of_one_call_may_be(tmp_path: Path, ask: 
     assert "lost update of m:f()#4.total, once" in " ".join(ask("blame", "m:f()")[1].split())
 
 
+def test_what_is_gone_of_a_call_is_not_guessed(tmp_path: Path, memwatch: Any) -> None:
+    """A journal with a limit: one call is older than what is left of it."""
+    (tmp_path / "memwatch.toml").write_text('[journal]\nmax_bytes = 4194304\npolicy = "rotate"\n')
+    (tmp_path / "loop.py").write_text(
+        "def add(n):\n    total = n\n    return total\n"
+        "def outer(n):\n    first = n\n    for i in range(40_000):\n        add(i)\n    first = 7\nouter(5)\n"
+    )
+    assert memwatch("run", "-q", "--track-locals", "--sink", "jsonl", "loop.py").returncode == 0
+    rows = [json.loads(line) for line in memwatch("diff", "start", "end", "loop:outer()", "--json").stdout.splitlines()]
+    assert {row["part"]: (row["old"], row["new"]) for row in rows} == {
+        ".first": ({"shown": "unknown"}, 7), ".i": ({"shown": "unknown"}, 39_999),
+    }  # fmt: skip
+    (row,) = (json.loads(memwatch("at", "end", "loop:outer()#1.first", "--json").stdout),)
+    assert (row["activation"], row["value"]) == (1, 7)
+    done = memwatch("blame", "loop:add()#3")
+    assert (
+        "nothing was bound there; loop:add() was called 40,000 times, counted from 1, and events before" in done.stderr
+    )
+
+
 @pytest.mark.parametrize("number", [1, 2, 7])
 def test_a_number_behind_an_attribute_of_a_class_is_an_instance(
     tmp_path: Path, ask: Ask, log: Ask, number: int
