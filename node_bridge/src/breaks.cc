@@ -1,5 +1,6 @@
-/* breaks.cc - see breaks.h. The callback of an interrupt must not enter the isolate again (v8-isolate.h): it prints, and
- * asks V8's debugger to stop, as the debugger's own interrupt does; functions of the program's wait for a microtask. */
+/* breaks.cc - see breaks.h. The callback of an interrupt must not enter the isolate again (v8-isolate.h): it prints,
+ * and asks V8's debugger to stop, as the debugger's own interrupt does; functions of the program's wait for a
+ * microtask. */
 #include "isolate.h"
 
 #include <sys/resource.h>
@@ -85,8 +86,8 @@ static void ask_for(void *of) {
     pthread_mutex_unlock(&states_lock);
 }
 
-/* V8 takes a lock for it, and memory. JavaScript that runs has neither; of C++, which a signal may have interrupted, that
- * isn't known: there another thread asks. */
+/* V8 takes a lock for it, and memory. JavaScript that runs has neither; of C++, which a signal may have interrupted,
+ * that isn't known: there another thread asks. */
 static void ask(state *s, const ucontext_t *after) {
     if (s->asks) return;
     s->asks = true;
@@ -142,8 +143,8 @@ static void settled(const void *ucontext) {
 
 /* ---- the debugger ------------------------------------------------------------------------------------------------ */
 
-/* v8::debug::BreakRightNow(isolate, reasons): what the debugger's own interrupt calls. It stops in the function that runs,
- * and leaves no frame. reasons: a set of bits, of one int. */
+/* v8::debug::BreakRightNow(isolate, reasons): what the debugger's own interrupt calls. It stops in the function that
+ * runs, and leaves no frame. reasons: a set of bits, of one int. */
 static void (*break_right_now)(v8::Isolate *, int);
 
 static void find_break(void) {
@@ -302,7 +303,8 @@ static uint32_t free_handle(void) {
 }
 
 static void end(const std::shared_ptr<armed> &a) {
-    mw_drop_condition(a->variable, a->handle); /* NO_VARIABLE: the watch has ended. Now nobody is in the midst of met() */
+    mw_drop_condition(a->variable,
+                      a->handle); /* NO_VARIABLE: the watch has ended. Now nobody is in the midst of met() */
     std::lock_guard<std::mutex> guard(armed_lock);
     table[a->handle % TABLE].store(nullptr);
     all.erase(a->handle);

@@ -57,7 +57,8 @@ MW_SIGNAL_SAFE static void tell_met(const struct variable_condition *c, const st
     if (j->tid == thread_id()) mw_thread.hits++;
 }
 
-/* The part of a store that lies in the cell at `base`, or in the whole variable. False: that variable has none there. */
+/* The part of a store that lies in the cell at `base`, or in the whole variable. False: that variable has none there.
+ */
 MW_SIGNAL_SAFE static bool bound(const struct variable_condition *c, const struct store *store, uint32_t base,
                                  const uint8_t *before, const uint8_t *after, struct judged *j) {
     const struct variable *v = &mw.registry.variables[store->variable];
