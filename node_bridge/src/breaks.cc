@@ -3,7 +3,6 @@
  * microtask. */
 #include "isolate.h"
 
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -13,7 +12,7 @@
 #include "breaks.h"
 #include "frames.h"
 #include "mailbox.h"
-#include "symbols.h"
+#include "stopping.h"
 #include "told.h"
 
 namespace memwatch {
@@ -141,44 +140,10 @@ static void settled(const void *ucontext) {
     if (own && after && stops && debugger_expected) hurry(s);
 }
 
-/* ---- the debugger ------------------------------------------------------------------------------------------------ */
-
-/* v8::debug::BreakRightNow(isolate, reasons): what the debugger's own interrupt calls. It stops in the function that
- * runs, and leaves no frame. reasons: a set of bits, of one int. */
-static void (*break_right_now)(v8::Isolate *, int);
-
-static void find_break(void) {
-    static std::once_flag once;
-    std::call_once(once, [] {
-        *(void **)&break_right_now =
-            symbol_of_program("_ZN2v85debug13BreakRightNowEPNS_7IsolateENS_4base7EnumSetINS0_11BreakReasonEiEE");
-    });
-}
-
-/* How often this thread has waited for something. */
-static long waits(void) {
-    struct rusage usage;
-    return getrusage(RUSAGE_THREAD, &usage) ? 0 : usage.ru_nvcsw;
-}
-
-static void call_stop(state *s) {
-    v8::HandleScope scope(s->isolate);
-    v8::Local<v8::Function> stop = s->todo->stop.Get(s->isolate);
-    v8::Local<v8::Context> context = stop->GetCreationContextChecked();
-    v8::Context::Scope inside(context);
-    v8::TryCatch caught(s->isolate);
-    v8::Local<v8::Value> nothing;
-    nothing = stop->Call(context, v8::Undefined(s->isolate), 0, nullptr).FromMaybe(nothing);
-}
-
-/* False: there is no debugger that has stopped: one that stops waits for somebody who says how it goes on. */
+/* False: there is no debugger that has stopped. */
 static bool stop(state *s, bool in_javascript) {
-    long before = waits();
-    if (in_javascript && break_right_now)
-        break_right_now(s->isolate, 0);
-    else
-        call_stop(s);
-    bool stopped = waits() != before;
+    v8::HandleScope scope(s->isolate);
+    bool stopped = stop_here(s->isolate, s->todo->stop.Get(s->isolate), in_javascript);
     if (stopped) debugger_expected = true;
     return stopped;
 }
@@ -286,7 +251,7 @@ void breaks_prepare(napi_value deliver, napi_value stop, const char *thread) {
     state *s = self;
     if (!s || s->todo) return;
     mailbox_prepare();
-    find_break();
+    stop_prepare();
     s->todo = new todo;
     s->todo->deliver.Reset(s->isolate, local(deliver).As<v8::Function>());
     s->todo->stop.Reset(s->isolate, local(stop).As<v8::Function>());
