@@ -31,6 +31,7 @@
         "src/requests.cc",
         "src/sourcemap.cc",
         "src/sql.c",
+        "src/stopping.cc",
         "src/symbols.c",
         "src/text.cc",
         "src/told.cc",

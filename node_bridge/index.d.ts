@@ -23,6 +23,48 @@ export interface WatchOptions {
    * arrays whose name the session's `[privacy] variables` has. Default: false.
    */
   secret?: boolean;
+  /**
+   * A condition, judged at every write: 'new < 0', 'new > 2 * old and site.file like "*orders.js"'. docs/breaks.md has the
+   * language. Default, where `then` is given: 'changed'.
+   */
+  when?: string;
+  /**
+   * What is done where it is met. "break": the debugger that is attached stops; without one, as "dump". "dump": what was
+   * written, and the stack of the store, to standard error. A function: called with a Hit, in a microtask, in this thread.
+   * Default, where `when` is given: "break".
+   */
+  then?: 'break' | 'dump' | ((hit: Hit) => unknown);
+}
+
+/** A write that met a condition. Frozen. */
+export interface Hit {
+  /** The name of what is watched. */
+  readonly variable: string;
+  /** What was written: "total[3]"; of a DataView or an ArrayBuffer, the name. */
+  readonly path: string;
+  /** Of the number that was written, the first of several; undefined of a DataView or an ArrayBuffer. */
+  readonly index: number | undefined;
+  /** Where it begins, in bytes. */
+  readonly offset: number;
+  /** That number before; of a DataView or an ArrayBuffer, the bytes that were written. Undefined of a secret, or not known. */
+  readonly old: number | bigint | Buffer | undefined;
+  readonly new: number | bigint | Buffer | undefined;
+  /** Whether bytes differ; undefined of a secret. */
+  readonly changed: boolean | undefined;
+  /** "main", "worker 3", or what the kernel calls the thread that wrote. */
+  readonly thread: string;
+  /** The kernel's number of it. */
+  readonly tid: number;
+  /** The line that wrote; undefined: not known. */
+  readonly site: { readonly file: string; readonly line: number; readonly function: string } | undefined;
+  readonly origin: 'announced' | 'store' | 'syscall' | 'kernel' | 'found' | undefined;
+  /** The condition as it was given. */
+  readonly when: string | undefined;
+  /** ms since 1970, with a fraction. */
+  readonly time: number;
+  /** Other writes that met the same condition in that thread before anybody could act. */
+  readonly more: number;
+  readonly secret: boolean;
 }
 
 /**
@@ -30,7 +72,7 @@ export interface WatchOptions {
  * over watched pages; the given array stays as it was, unwatched. A view of a part of its buffer is an error, unless
  * `copy` is true: writes through the buffer's other views would not be seen.
  * @throws TypeError for a value that can't be watched, RangeError for one that is too large,
- *   SessionError if the session is closed, CoreError if the core refuses.
+ *   ConditionError for a wrong `when` or `then`, SessionError if the session is closed, CoreError if the core refuses.
  */
 export function watch<T extends BufferLike>(value: T, options?: Readonly<WatchOptions>): T;
 
@@ -47,6 +89,8 @@ export interface Shared<T extends BufferLike = BufferLike> {
   readonly process: number;
   readonly id: number;
   readonly name: string;
+  /** Whether conditions are judged of it. */
+  readonly judged?: boolean;
   readonly class: string;
   readonly offset: number;
   readonly length: number;
@@ -86,6 +130,13 @@ export function session(): Session;
 /** The session can't be opened, or is closed. */
 export class SessionError extends Error {
   readonly code: 'ERR_MEMWATCH_SESSION';
+}
+
+/** A condition (`when`) can't be read, or asks for what a variable hasn't; there is no such action. The message shows where. */
+export class ConditionError extends Error {
+  readonly code: 'ERR_MEMWATCH_CONDITION';
+  /** What is wrong, in one line. */
+  readonly why: string;
 }
 
 /** The core refused. */

@@ -1,4 +1,4 @@
 import memwatch from './lib/index.js';
 
-export const { watch, unwatch, share, receive, label, session, SessionError, CoreError } = memwatch;
+export const { watch, unwatch, share, receive, label, session, SessionError, CoreError, ConditionError } = memwatch;
 

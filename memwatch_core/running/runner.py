@@ -115,8 +115,8 @@ def _check_installed(target: Target, plugins: Plugins, config: Config) -> None:
 
 
 def _check_targets(target: Target, plugins: Plugins, config: Config) -> None:
-    """Raises SessionError where targets, which are places of Python modules, are given for a program of another runtime.
-    Those of a file may be meant for other programs."""
+    """Raises SessionError where targets, which are places of Python modules, are given for a program of another
+    runtime. Those of a file may be meant for other programs."""
     if target.kind == "module":
         return
     for key, option in (("watch.targets", "--watch"), ("watch.breaks", "--break")):
@@ -126,8 +126,8 @@ def _check_targets(target: Target, plugins: Plugins, config: Config) -> None:
             if bridge.matches(target.arguments):
                 raise SessionError(
                     f"{option}: a target is a place of a Python module, and {target.arguments[0]} is run by another "
-                    f'runtime ({bridge.name}): there the program watches, watch(x, {{when: "new < 0", then: "break"}}), '
-                    "or --when judges all that it watches (docs/breaks.md)"
+                    f"runtime ({bridge.name}): there the program watches, watch(x, {{when: 'new < 0'}}), or "
+                    " --when judges all that it watches (docs/breaks.md)"
                 )
 
 

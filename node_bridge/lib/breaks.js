@@ -28,11 +28,10 @@ const told = new Set();
 /** @typedef {{ when?: string, then: string | Function, sql: boolean }} Asked */
 
 /**
- * What a call of watch() asks for; undefined: nothing. Throws before anything is watched.
- * @returns {Asked | undefined}
+ * What a call of watch() asks for. Throws before anything is watched.
+ * @returns {Asked}
  */
-function asked({ when, then } = {}) {
-  if (when === undefined && then === undefined) return undefined;
+function asked({ when, then }) {
   const used = when === undefined ? new Set() : names(read(when));
   if (then !== undefined && typeof then !== 'function' && !Object.hasOwn(ACTIONS, then)) throw refused(then);
   return { when, then: then ?? 'break', sql: used.has('statement') };

@@ -34,8 +34,9 @@ class CoreError extends Error {
  * shows where. `code` is "ERR_MEMWATCH_CONDITION".
  */
 class ConditionError extends Error {
-  /** @param {string[]} lines of the text */
-  constructor(lines) {
+  /** @param {string | string[]} [text] its lines */
+  constructor(text = '') {
+    const lines = typeof text === 'string' ? [text] : text;
     super(lines.map(require('./like_python').line).join('\n'));
     this.name = 'ConditionError';
     this.code = /** @type {const} */ ('ERR_MEMWATCH_CONDITION');

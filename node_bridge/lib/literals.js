@@ -5,19 +5,24 @@ const BASES = { x: 'hexadecimal', o: 'octal', b: 'binary' };
 const ESCAPES = { '\\': '\\', '\'': '\'', '"': '"', a: '\x07', b: '\b', f: '\f', n: '\n', r: '\r', t: '\t', v: '\v' };
 const HEXADECIMAL = { x: 2, u: 4, U: 8 };
 const LARGEST = 2n ** 64n;
+
+/** @typedef {[value: bigint | number | string | Buffer | undefined, wrong?: string]} Literal */
+
+/** @returns {Literal} */
 const unread = (why) => [undefined, `this can't be read: ${why}`];
 
 /**
  * A token's value, or what is wrong with it.
- * @returns {[value: bigint | number | string | Buffer | undefined, wrong?: string]}
+ * @returns {Literal}
  */
 function literal({ kind, text }) {
   return kind === 'number' ? number(text) : textOf(text);
 }
 
+/** @returns {Literal} */
 function number(text) {
   const foreign = /[^\x00-\x7f]/u.exec(text); // eslint-disable-line no-control-regex -- all of ASCII
-  if (foreign) return unread(`invalid character '${foreign[0]}' (U+${foreign[0].codePointAt(0).toString(16).toUpperCase().padStart(4, '0')})`);
+  if (foreign) return unread(`invalid character '${foreign[0]}' (U+${Number(foreign[0].codePointAt(0)).toString(16).toUpperCase().padStart(4, '0')})`);
   const based = /^0([xob])(.*)$/i.exec(text);
   if (based) {
     const base = based[1].toLowerCase();
@@ -30,11 +35,13 @@ function number(text) {
   return whole(text);
 }
 
+/** @returns {Literal} */
 function whole(text) {
   const value = BigInt(text.replaceAll('_', '').replace(/^0+(?=\d)/, ''));
   return value >= LARGEST ? [undefined, 'a whole number of a condition has at most 64 bits'] : [value];
 }
 
+/** @returns {Literal} */
 function textOf(text) {
   const prefix = /^[bBrR]/.exec(text)?.[0].toLowerCase() ?? '';
   const body = text.slice(prefix.length + 1, -1);
@@ -46,6 +53,7 @@ function textOf(text) {
   return /\p{Cs}/u.test(value) ? unread('utf-8') : [value];
 }
 
+/** @returns {Literal} */
 function bytesOf(body) {
   if (body.includes('\\u')) return [undefined, 'bytes have no \\u'];
   if (/[^\x00-\x7f]/.test(body)) return unread('bytes can only contain ASCII literal characters'); // eslint-disable-line no-control-regex -- all of ASCII
@@ -73,10 +81,14 @@ function unescaped(body) {
 
 const width = (text) => Array.from(text).reduce((sum, one) => sum + (one.codePointAt(0) > 127 ? 10 : 1), 0);
 
-/** What follows the first escape with hexadecimal digits. */
+/**
+ * What follows the first escape with hexadecimal digits.
+ * @returns {[value: string, wrong?: string]}
+ */
 function hexadecimal(body, before, place, letter) {
   const start = startOf(body, letter), count = HEXADECIMAL[letter];
-  const digits = /^[0-9a-fA-F]*/.exec(body.slice(start + 2, start + 2 + count))[0];
+  const [digits = ''] = /^[0-9a-fA-F]*/.exec(body.slice(start + 2, start + 2 + count)) ?? [];
+  /** @returns {[value: string, wrong?: string]} */
   const wrong = (why, length) => [before, `(unicode error) 'unicodeescape' codec can't decode bytes in position ${place}-${place + length}: ${why}`];
   if (digits.length < count) return wrong(`truncated \\${letter}${'X'.repeat(count)} escape`, digits.length + 1);
   const code = parseInt(digits, 16);
@@ -90,7 +102,7 @@ function hexadecimal(body, before, place, letter) {
 /** Where that escape begins: behind a backslash that isn't escaped itself. */
 function startOf(body, letter) {
   const match = new RegExp(`^(?:[^\\\\]|\\\\(?!${letter})[^])*?(?=\\\\${letter})`).exec(body);
-  return match[0].length;
+  return match ? match[0].length : 0;
 }
 
 module.exports = { literal };

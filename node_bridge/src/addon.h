@@ -14,6 +14,7 @@
  *   dispatch.cc  the next bytecode that the interpreter comes to
  *   hits.c      what was met, until then
  *   told.cc     what is printed of it
+ *   stopping.cc  a debugger stops
  *   mailbox.cc  asking another thread to do something, from a signal handler too
  *   symbols.c   functions of Node's that it doesn't export
  *   places.cc   from an instruction to a line

@@ -1,8 +1,8 @@
-/* breaks.cc - see breaks.h. The callback of an interrupt must not enter the isolate again (v8-isolate.h): it prints, and
- * asks V8's debugger to stop, as the debugger's own interrupt does; functions of the program's wait for a microtask. */
+/* breaks.cc - see breaks.h. The callback of an interrupt must not enter the isolate again (v8-isolate.h): it prints,
+ * and asks V8's debugger to stop, as the debugger's own interrupt does; functions of the program's wait for a
+ * microtask. */
 #include "isolate.h"
 
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -12,7 +12,7 @@
 #include "breaks.h"
 #include "frames.h"
 #include "mailbox.h"
-#include "symbols.h"
+#include "stopping.h"
 #include "told.h"
 
 namespace memwatch {
@@ -85,8 +85,8 @@ static void ask_for(void *of) {
     pthread_mutex_unlock(&states_lock);
 }
 
-/* V8 takes a lock for it, and memory. JavaScript that runs has neither; of C++, which a signal may have interrupted, that
- * isn't known: there another thread asks. */
+/* V8 takes a lock for it, and memory. JavaScript that runs has neither; of C++, which a signal may have interrupted,
+ * that isn't known: there another thread asks. */
 static void ask(state *s, const ucontext_t *after) {
     if (s->asks) return;
     s->asks = true;
@@ -140,44 +140,10 @@ static void settled(const void *ucontext) {
     if (own && after && stops && debugger_expected) hurry(s);
 }
 
-/* ---- the debugger ------------------------------------------------------------------------------------------------ */
-
-/* v8::debug::BreakRightNow(isolate, reasons): what the debugger's own interrupt calls. It stops in the function that runs,
- * and leaves no frame. reasons: a set of bits, of one int. */
-static void (*break_right_now)(v8::Isolate *, int);
-
-static void find_break(void) {
-    static std::once_flag once;
-    std::call_once(once, [] {
-        *(void **)&break_right_now =
-            symbol_of_program("_ZN2v85debug13BreakRightNowEPNS_7IsolateENS_4base7EnumSetINS0_11BreakReasonEiEE");
-    });
-}
-
-/* How often this thread has waited for something. */
-static long waits(void) {
-    struct rusage usage;
-    return getrusage(RUSAGE_THREAD, &usage) ? 0 : usage.ru_nvcsw;
-}
-
-static void call_stop(state *s) {
-    v8::HandleScope scope(s->isolate);
-    v8::Local<v8::Function> stop = s->todo->stop.Get(s->isolate);
-    v8::Local<v8::Context> context = stop->GetCreationContextChecked();
-    v8::Context::Scope inside(context);
-    v8::TryCatch caught(s->isolate);
-    v8::Local<v8::Value> nothing;
-    nothing = stop->Call(context, v8::Undefined(s->isolate), 0, nullptr).FromMaybe(nothing);
-}
-
-/* False: there is no debugger that has stopped: one that stops waits for somebody who says how it goes on. */
+/* False: there is no debugger that has stopped. */
 static bool stop(state *s, bool in_javascript) {
-    long before = waits();
-    if (in_javascript && break_right_now)
-        break_right_now(s->isolate, 0);
-    else
-        call_stop(s);
-    bool stopped = waits() != before;
+    v8::HandleScope scope(s->isolate);
+    bool stopped = stop_here(s->isolate, s->todo->stop.Get(s->isolate), in_javascript);
     if (stopped) debugger_expected = true;
     return stopped;
 }
@@ -285,7 +251,7 @@ void breaks_prepare(napi_value deliver, napi_value stop, const char *thread) {
     state *s = self;
     if (!s || s->todo) return;
     mailbox_prepare();
-    find_break();
+    stop_prepare();
     s->todo = new todo;
     s->todo->deliver.Reset(s->isolate, local(deliver).As<v8::Function>());
     s->todo->stop.Reset(s->isolate, local(stop).As<v8::Function>());
@@ -302,7 +268,8 @@ static uint32_t free_handle(void) {
 }
 
 static void end(const std::shared_ptr<armed> &a) {
-    mw_drop_condition(a->variable, a->handle); /* NO_VARIABLE: the watch has ended. Now nobody is in the midst of met() */
+    mw_drop_condition(a->variable,
+                      a->handle); /* NO_VARIABLE: the watch has ended. Now nobody is in the midst of met() */
     std::lock_guard<std::mutex> guard(armed_lock);
     table[a->handle % TABLE].store(nullptr);
     all.erase(a->handle);

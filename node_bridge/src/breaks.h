@@ -1,8 +1,8 @@
 /* breaks.h - what is done at once where a condition is met: `watch(x, {when, then})`.
  *
- * A store stands in the midst of V8's code, where nothing of the program's may run. So what is met is noted there, with the
- * stack, and V8 is asked for an interrupt: it comes where JavaScript next looks whether something is asked of it, which
- * is where a function begins and where a loop goes round. */
+ * A store stands in the midst of V8's code, where nothing of the program's may run. So what is met is noted there, with
+ * the stack, and V8 is asked for an interrupt: it comes where JavaScript next looks whether something is asked of it,
+ * which is where a function begins and where a loop goes round. */
 #ifndef MEMWATCH_NODE_BREAKS_H
 #define MEMWATCH_NODE_BREAKS_H
 #include "addon.h"

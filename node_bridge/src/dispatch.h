@@ -1,8 +1,8 @@
 /* dispatch.h - V8's interpreter, led to where it looks for interrupts before its next bytecode.
  *
  * It comes to each bytecode by a table of its handlers. The one that a debugger's breakpoints use (DebugBreak) asks for
- * breakpoints and interrupts, and then goes on with the bytecode that stands there: so for one bytecode, all entries lead
- * to it. */
+ * breakpoints and interrupts, and then goes on with the bytecode that stands there: so for one bytecode, all entries
+ * lead to it. */
 #ifndef MEMWATCH_NODE_DISPATCH_H
 #define MEMWATCH_NODE_DISPATCH_H
 #include <stddef.h>

@@ -93,7 +93,10 @@ bool is_of(state *s, const code *c, uintptr_t array) {
 
 /* What a bytecode array begins with: how long it is, and its tables. By a system call, since it may be gone. */
 struct head {
-    enum { TABLES = V8_MAJOR_VERSION < 12 ? 2 : 3, WORDS = TABLES + 3 }; /* from 12 on, a word of its own is before them */
+    enum {
+        TABLES = V8_MAJOR_VERSION < 12 ? 2 : 3,
+        WORDS = TABLES + 3
+    }; /* from 12 on, a word of its own is before them */
     uintptr_t words[WORDS];
     bool read(uintptr_t array) {
         struct iovec here = {words, sizeof words}, there = {(void *)(array - 1), sizeof words};

@@ -22,8 +22,8 @@ struct hit {
     char thread[HIT_THREAD];              /* its name; empty: not known */
 };
 
-/* Takes a hit of the calling thread's, for `to` to act on. thread: its name; NULL: the one that the kernel knows. False: it
- * was counted with another one, or there is no room. It can't be taken before hit_complete(). */
+/* Takes a hit of the calling thread's, for `to` to act on. thread: its name; NULL: the one that the kernel knows.
+ * False: it was counted with another one, or there is no room. It can't be taken before hit_complete(). */
 bool hit_put(const mw_hit *hit, const void *to, int box, const char *thread);
 /* One of the calling thread's that isn't complete; NULL: all are. *to: who acts on it. */
 struct hit *hit_incomplete(uint32_t tid, const void **to);

@@ -108,7 +108,7 @@ struct state {
     range text[3];        /* where code may lie that isn't in the map */
     range interpreter[2]; /* its entries; its handlers. Anywhere, until V8 tells */
     dispatch handlers;
-    uintptr_t header;     /* how far from a bytecode array its first instruction is; 0: not known yet */
+    uintptr_t header; /* how far from a bytecode array its first instruction is; 0: not known yet */
     enum { RECENT_BITS = 9 };
     struct recent {
         uintptr_t pc; /* of machine code, or of bytecode */

@@ -101,8 +101,7 @@ long futex(std::atomic<uint32_t> *word, int operation, uint32_t value, const str
 
 void *run(void *) {
     for (;;) {
-        while (sem_wait(&asked))
-            ;
+        while (sem_wait(&asked));
         for (errand &e : errands) {
             uint32_t seen = ASKED;
             if (!e.step.compare_exchange_strong(seen, DOING)) continue;

@@ -106,9 +106,7 @@ bool site_of(uint32_t id, site *out) {
 }
 
 /* Native code has no line here. */
-std::string numbered(const std::string &file, uint32_t line) {
-    return line ? file + ":" + std::to_string(line) : file;
-}
+std::string numbered(const std::string &file, uint32_t line) { return line ? file + ":" + std::to_string(line) : file; }
 
 /* The line of the program's to which JavaScript has come. */
 bool site_here(state *s, site *out) {
@@ -118,7 +116,8 @@ bool site_here(state *s, site *out) {
         v8::Local<v8::StackFrame> frame = stack->GetFrame(s->isolate, i);
         v8::String::Utf8Value name(s->isolate, frame->GetScriptNameOrSourceURL());
         std::string file = text_of(*name, (size_t)name.length());
-        if (file.empty() || !file.compare(0, 5, "node:") || (!s->own.empty() && !file.compare(0, s->own.size(), s->own)))
+        if (file.empty() || !file.compare(0, 5, "node:") ||
+            (!s->own.empty() && !file.compare(0, s->own.size(), s->own)))
             continue;
         if (!file.compare(0, 7, "file://")) file = file.substr(7);
         uint32_t line = (uint32_t)frame->GetLineNumber(), column = (uint32_t)frame->GetColumn();
@@ -132,7 +131,9 @@ bool site_here(state *s, site *out) {
 
 std::string where(state *s, const hit &hit, bool here) {
     site at, now;
-    if (!site_of(hit.hit.site, &at)) return hit.hit.how == HIT_BY_KERNEL ? " by the kernel" : " by " + std::string(hit.thread) + ", which runs no JavaScript there";
+    if (!site_of(hit.hit.site, &at))
+        return hit.hit.how == HIT_BY_KERNEL ? " by the kernel"
+                                            : " by " + std::string(hit.thread) + ", which runs no JavaScript there";
     std::string text = " at " + numbered(near(at.file), at.line) + " " + at.function;
     if (here && site_here(s, &now) && (now.line != at.line || now.file != at.file))
         text += ", noticed at " + (now.file == at.file ? "line " : near(now.file) + ":") + std::to_string(now.line);

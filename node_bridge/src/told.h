@@ -22,8 +22,8 @@ struct written {
 };
 written written_of(const shape &shape, const hit &hit);
 
-/* "memwatch: total[0] 5 → -1 at orders.js:41 add (when new < 0)". here: whether JavaScript runs in this thread: then the
- * line to which it has come is said. */
+/* "memwatch: total[0] 5 → -1 at orders.js:41 add (when new < 0)". here: whether JavaScript runs in this thread: then
+ * the line to which it has come is said. */
 std::string told_line(state *s, const shape &shape, const hit &hit, bool here);
 /* The stack as it was at the store. */
 std::string told_stack(const hit &hit, const std::string &thread);

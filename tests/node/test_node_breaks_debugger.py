@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,17 +83,29 @@ STOPS = {
 
 
 def debugged(
-    node: Node, *arguments: str, expression: str = "mine", program: str = "program.js", executable_: str = "", **variables: str
+    node: Node,
+    *arguments: str,
+    expression: str = "mine",
+    program: str = "program.js",
+    executable_: str = "",
+    **variables: str,
 ) -> tuple[list[dict[str, Any]], str, str]:
     """Runs the program under a debugger; its pauses, and what the program has printed."""
     errors = node.folder / "errors"
-    command = [executable_ or node.path, "--require", "@memwatch/node/register", "--inspect-brk=127.0.0.1:0", *arguments]
+    command = [
+        executable_ or node.path,
+        "--require",
+        "@memwatch/node/register",
+        "--inspect-brk=127.0.0.1:0",
+        *arguments,
+    ]
     with errors.open("w") as stderr, (node.folder / "out").open("w") as stdout:
         child = subprocess.Popen([*command, program], cwd=node.folder, env=environment(**variables), stdout=stdout, stderr=stderr)  # fmt: skip
     try:
         end = time.monotonic() + 30
         while not (url := re.search(r"ws://\S+", errors.read_text())):
-            assert time.monotonic() < end and child.poll() is None, errors.read_text()
+            assert child.poll() is None, errors.read_text()
+            assert time.monotonic() < end
             time.sleep(0.02)
         client = subprocess.run(
             [executable(CLIENT), PROGRAMS / "debugger.js", url[0], expression],
@@ -119,7 +130,9 @@ def test_it_stops_in_the_function_that_stored_before_its_next_statement(node: No
     node.write(f"{PLACES}{run};\n")
     pauses, out, errors = debugged(node)
     assert pauses, errors
-    frame = next(frame for frame in pauses[0]["frames"] if frame["file"] == "program.js")  # fs.readSync is JavaScript too
+    frame = next(
+        frame for frame in pauses[0]["frames"] if frame["file"] == "program.js"
+    )  # fs.readSync is JavaScript too
     if way == "a hot loop" and frame["line"] == 43:  # optimised code stops where the loop goes round
         frame["line"] = 41
     assert (frame["function"], frame["line"], frame["value"]) == (function, line, mine), (pauses[0], errors)
@@ -215,5 +228,3 @@ def test_many_stops_in_many_functions(node: Node) -> None:
     pauses, out, _ = debugged(node)
     assert out == f"{3 * sum(range(1, 301))}\n"
     assert len(pauses) == 900
-
-

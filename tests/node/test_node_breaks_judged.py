@@ -64,7 +64,9 @@ PROGRAM = """
 
 def number(source: random.Random, low: int, high: int, ops: str, depth: int = 0) -> tuple[str, object]:
     if depth > 1 or source.random() < 0.4:
-        word = source.choice(["new", "old", "new", str(source.randint(low, high)), str(source.randint(max(low, -3), 3))])
+        word = source.choice(
+            ["new", "old", "new", str(source.randint(low, high)), str(source.randint(max(low, -3), 3))]
+        )
         return (f"({word})" if word.startswith("-") else word), word
     left, one = number(source, low, high, ops, depth + 1)
     if source.random() < 0.15:

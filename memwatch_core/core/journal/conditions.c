@@ -56,7 +56,8 @@ MW_SIGNAL_SAFE static void tell_met(const struct variable_condition *c, const st
     if (j->tid == thread_id()) mw_thread.hits++;
 }
 
-/* The part of a store that lies in the cell at `base`, or in the whole variable. False: that variable has none there. */
+/* The part of a store that lies in the cell at `base`, or in the whole variable. False: that variable has none there.
+ */
 MW_SIGNAL_SAFE static inline bool bound(const struct variable_condition *c, const struct variable *v, uint32_t offset,
                                         uint32_t length, uint32_t base, struct judged *j) {
     uint32_t from = offset > base ? offset : base;
