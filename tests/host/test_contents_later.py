@@ -157,13 +157,13 @@ def test_a_forked_child_tells_what_it_was_born_with(tmp_path: Path) -> None:
         assert os.waitpid(child, 0)[1] == 0
         x[100_002] = 3
         session.leave()
-    parents, childs = sorted(session.folder.glob("*.mwj"), key=lambda path: not path.name.startswith(str(os.getpid())))
-    assert childs.name.startswith(str(child))
-    replayed(parents, whole(value))
-    pages, stores = replayed(childs, born)
+    of_parent, of_child = sorted(session.folder.glob("*.mwj"), key=lambda path: not path.name.startswith(str(os.getpid())))
+    assert of_child.name.startswith(str(child))
+    replayed(of_parent, whole(value))
+    pages, stores = replayed(of_child, born)
     assert stores >= 3
     assert pages[(100_001 + HEAD) // PAGE * PAGE][(100_001 + HEAD) % PAGE] == 2
-    assert not [record for record in records_of(childs) if isinstance(record, Lost)]
+    assert not [record for record in records_of(of_child) if isinstance(record, Lost)]
 
 
 KILLED = """

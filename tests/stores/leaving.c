@@ -25,12 +25,12 @@ enum { PAGE = MW_PAGE_SIZE, PAGES = 8, AT = 100 };
 enum { ALL, HEAD, TAIL, MIDDLE, PARTS };
 enum { BY_LIBC, BY_SYSCALL, BY_INSTRUCTION, WAYS };
 enum how { UNMAP, MAP_OVER, MOVE, GROW, SHRINK, EMPTY, PROTECT, OPEN, HOWS };
-enum who { NOBODY, PRIVATE, READ_ONLY, NO_ACCESS, SHARED_FILE, PRIVATE_FILE, WHOS };
+enum who { NOBODY, PRIVATE, READ_ONLY, NO_ACCESS, SHARED_FILE, PRIVATE_FILE, OWNERS };
 enum then { WRITES, READS, STRADDLES, FILLS, ASKS, UNREGISTERS, REGISTERS, FORKS, STORES_ON, CLOSES, THENS };
 static const char *const parts[] = {"all", "head", "tail", "middle"};
 static const char *const ways[] = {"libc", "syscall", "instruction"};
 static const char *const hows[] = {"munmap", "mmap", "move", "grow", "shrink", "empty", "protect", "open"};
-static const char *const whos[] = {"nobody", "private", "read-only", "no-access", "shared-file", "private-file"};
+static const char *const owners[] = {"nobody", "private", "read-only", "no-access", "shared-file", "private-file"};
 static const char *const thens[] = {"write",      "read",     "straddle", "fill",     "ask",
                                     "unregister", "register", "fork",     "store-on", "close"};
 
@@ -395,7 +395,7 @@ static int run_child(const char *tracker, const char *folder, unsigned number) {
     char path[4096], name[128];
     snprintf(path, sizeof path, "%s/%u", folder, number);
     snprintf(name, sizeof name, "%s of %s by %s, then %s has it, then %s", hows[now.how], parts[now.part],
-             ways[now.way], whos[now.who], thens[now.then]);
+             ways[now.way], owners[now.who], thens[now.then]);
     journal_path = path;
     fflush(NULL);
     pid_t child = fork();
@@ -418,7 +418,7 @@ int main(int argc, char **argv) {
     for (now.how = 0; now.how < HOWS; now.how++)
         for (now.part = 0; now.part < PARTS; now.part++)
             for (now.way = 0; now.way < WAYS; now.way++)
-                for (now.who = 0; now.who < WHOS; now.who++)
+                for (now.who = 0; now.who < OWNERS; now.who++)
                     for (now.then = 0; now.then < THENS; now.then++) {
                         if (!is_possible() || (number++, only && number != only)) continue;
                         ran++;
