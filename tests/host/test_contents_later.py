@@ -157,7 +157,9 @@ def test_a_forked_child_tells_what_it_was_born_with(tmp_path: Path) -> None:
         assert os.waitpid(child, 0)[1] == 0
         x[100_002] = 3
         session.leave()
-    of_parent, of_child = sorted(session.folder.glob("*.mwj"), key=lambda path: not path.name.startswith(str(os.getpid())))
+    of_parent, of_child = sorted(
+        session.folder.glob("*.mwj"), key=lambda path: not path.name.startswith(str(os.getpid()))
+    )
     assert of_child.name.startswith(str(child))
     replayed(of_parent, whole(value))
     pages, stores = replayed(of_child, born)
