@@ -84,7 +84,7 @@ void mailbox_wake(int number) {
 
 namespace {
 
-enum { ERRANDS = 64, WAIT_NS = 2500000 };
+enum { ERRANDS = 64, WAIT_NS = 250000000 };
 enum step : uint32_t { FREE, FILLING, ASKED, DOING };
 
 struct errand {

@@ -14,8 +14,8 @@ void mailbox_wake(int box);
 
 /* Starts the thread that others ask to do what takes locks. */
 void mailbox_prepare(void);
-/* Has it call do_it(of), and waits until it has, for 10 ms at most: the caller may have been interrupted where it holds
- * one of these locks. Async-signal-safe. */
+/* Has it call do_it(of), and waits until it has, for a second at most: the caller may have been interrupted where it
+ * holds one of these locks. Async-signal-safe. */
 void mailbox_ask(void (*do_it)(void *of), void *of);
 /* The same, and doesn't wait. */
 void mailbox_post(void (*do_it)(void *of), void *of);

@@ -356,3 +356,18 @@ def test_what_cant_be_judged_is_said_once(node: Node) -> None:
     said = node.run("program.js").stderr
     assert said.count("when=1 / new > 2 can't be judged of x") == 1
     assert said.count("memwatch:") == 1
+
+
+def test_the_statement_in_force_can_be_asked_for(node: Node) -> None:
+    node.install("better-sqlite3")
+    node.write("""
+        const { watch } = require('@memwatch/node');
+        const told = [];
+        const x = watch(new Int32Array(1), { name: 'x', when: 'statement like "SELECT * FROM item*"', then: (hit) => told.push(hit.new) });
+        const db = new (require('better-sqlite3'))(':memory:');
+        db.exec('CREATE TABLE item (n INT)'); x[0] = 1;
+        db.prepare('INSERT INTO item VALUES (2)').run(); x[0] = 2;
+        for (const { n } of db.prepare('SELECT n FROM item WHERE n < 9').all()) x[0] = n + 1;
+        setImmediate(() => console.log(told.join()));
+    """)
+    assert node.run("program.js").stdout == "3\n"
