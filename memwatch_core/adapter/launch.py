@@ -83,6 +83,9 @@ def _emptied() -> dict[str, Any]:
             "__spec__": None,
         }
     )
+    lines = sys.modules.get("linecache")
+    if lines is not None:
+        lines.cache.pop("<string>", None)  # the text of -c, which CPython 3.13 and later keep for tracebacks
     if sys.version_info < (3, 14):
         program["__annotations__"] = {}
     program["__builtins__"] = sys.modules["builtins"]
