@@ -141,7 +141,15 @@ def prepare() -> None:
     if not _ready:
         proxy.react_by(_react)
         os.register_at_fork(after_in_child=proxy.hits_forked)
+        process.at_close(_forget)
         _ready = True
+
+
+def _forget() -> None:
+    """The variables of a journal that was closed have ended: what their actions hold is let go of."""
+    for handle, one in [*_breaks.items()]:
+        if one.variable_id:
+            _breaks.pop(handle, None)
 
 
 # ---- of a call of watch() --------------------------------------------------------------------------------------------

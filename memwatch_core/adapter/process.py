@@ -8,7 +8,7 @@ folder. The core closes the journal at process exit, after the last line of Pyth
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +41,7 @@ class Journal(NamedTuple):
 _journal: Journal | None = None
 _closed: Path | None = None
 _closed_by: int | None = None
+_at_close: list[Callable[[], None]] = []
 
 
 def journal() -> Journal | None:
@@ -110,11 +111,22 @@ def _flags(config: Config) -> int:
     return core.TRACK_THREADS * watch.track_threads | core.TRACK_SQL * watch.track_sql
 
 
+def at_close(function: Callable[[], None]) -> None:
+    """Has a function called behind each end of a journal, outside of all locks."""
+    _at_close.append(function)
+
+
 def close_journal() -> None:
     """Ends all watches and closes the journal. Idempotent.
 
     Watched values can still be read and unwatched; writing to one raises SessionError.
     """
+    _close_journal()
+    for function in _at_close:
+        function()
+
+
+def _close_journal() -> None:
     global _journal, _closed, _closed_by
     with turn():
         if _journal is None:

@@ -106,10 +106,9 @@ def command(
         outcomes = (*outcomes, "rolled back")
     oldest = None if since is None else moment(since)
 
-    path = history.find(config.journal.folder, session)
-    filters = partial(
-        _filters, path, variables, threads, statements, places, oldest, outcomes, paths, labels, tasks, traces
-    )
+    given = (variables, threads, statements, places, oldest, outcomes, paths, labels, tasks, traces)
+    path = _found(config.journal.folder, session, given)
+    filters = partial(_filters, path, *given)
     wanted = filters()
     own = config.sites.own if config.chosen("sites.own") else None
     seen = 0
@@ -167,6 +166,14 @@ def command(
     for text in (*failed, *wanted.unsure(), *wanted.ambiguous(), *damaged):
         say(text)
     raise SystemExit(1 if damaged or (failed and not shown) else 0)
+
+
+def _found(folder: Path, session: str | None, given: tuple[Any, ...]) -> Path:
+    """The session. What is wrong with a filter is said first."""
+    from ..host import history
+
+    Filters(*given)
+    return history.find(folder, session)
 
 
 def _filters(path: Path, *given: Any) -> Filters:

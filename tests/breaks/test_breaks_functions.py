@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -12,8 +13,11 @@ from typing import Any
 
 import pytest
 
-from memwatch_core import MutationError, unwatch, watch, watch_place
+from memwatch_core import MutationError, config, unwatch, watch, watch_place
+from memwatch_core.adapter import process
 from memwatch_core.errors import SessionError
+from memwatch_core.journal.session import create_session
+from memwatch_core.native import core
 from memwatch_core.records import Hit
 
 
@@ -364,3 +368,16 @@ def test_what_cant_be_known_is_said_once(capfd: pytest.CaptureFixture[str]) -> N
     x.value = 2
     assert len(seen) == 1
     assert capfd.readouterr().err.count("can't be judged") == 1
+
+
+def test_what_actions_hold_is_let_go_of_when_the_journal_is_closed(tmp_path: Path) -> None:
+    def program() -> None:
+        total = watch(5, name="total", when="new < 0", then=lambda hit: total)
+
+    gc.collect()
+    before = core.stats().pages
+    process.open_journal(create_session(tmp_path, ["pytest"]), config.load())
+    program()
+    process.close_journal()
+    gc.collect()
+    assert core.stats().pages == before
