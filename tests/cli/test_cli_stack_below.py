@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -102,10 +103,20 @@ WAYS = [["program.py"], ["-m", "program"], ["-m", "pack"], ["pack"]]
 ALL = ["--track-all-vars", "--track-locals"]
 
 
+EACH = [*((way, []) for way in WAYS), (["-m", "pack"], ALL)]
+SOAK = bool(os.environ.get("MEMWATCH_SOAK"))
+
+
 @pytest.mark.parametrize(
-    ("way", "options"), [*((way, []) for way in WAYS), (["-m", "pack"], ALL)], ids=lambda words: " ".join(words)
+    ("program", "way", "options"),
+    [
+        (program, *each)
+        for i, program in enumerate(PROGRAMS)
+        for j, each in enumerate(EACH)
+        if SOAK or not i or i % len(EACH) == j
+    ],
+    ids=lambda words: words if isinstance(words, str) else " ".join(words),
 )
-@pytest.mark.parametrize("program", PROGRAMS)
 def test_a_program_finds_the_same_below_it(program: str, way: list[str], options: list[str], tmp_path: Path) -> None:
     (tmp_path / "pack").mkdir()
     for file in ("program.py", "pack/__main__.py"):

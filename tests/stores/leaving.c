@@ -415,13 +415,15 @@ static int run_child(const char *tracker, const char *folder, unsigned number) {
 int main(int argc, char **argv) {
     if (argc < 3) return 2;
     unsigned number = 0, ran = 0, failed = 0, only = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 0;
+    unsigned every = argc > 5 ? (unsigned)strtoul(argv[4], NULL, 10) : 1;
+    unsigned first = argc > 5 ? (unsigned)strtoul(argv[5], NULL, 10) : 0;
     blind = argc > 3 && !strcmp(argv[3], "blind");
     for (now.how = 0; now.how < HOWS; now.how++)
         for (now.part = 0; now.part < PARTS; now.part++)
             for (now.way = 0; now.way < WAYS; now.way++)
                 for (now.who = 0; now.who < OWNERS; now.who++)
                     for (now.then = 0; now.then < THENS; now.then++) {
-                        if (!is_possible() || (number++, only && number != only)) continue;
+                        if (!is_possible() || (number++, only && number != only) || number % every != first) continue;
                         ran++;
                         failed += (unsigned)run_child(argv[1], argv[2], number);
                     }
