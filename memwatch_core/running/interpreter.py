@@ -227,7 +227,7 @@ def _check_namespaces(pid: int) -> None:
                 "there (docker exec, nsenter)"
             )
     with suppress(OSError):
-        there, here = os.stat(f"/proc/{pid}/root/."), os.stat("/")
+        there, here = os.stat(f"/proc/{pid}/root"), os.stat("/")
         if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino):
             raise Refused(f"process {pid} has another root folder (chroot): call memwatch attach within it")
 

@@ -67,14 +67,13 @@ function bytesOf(body) {
 /** @returns {[value: string, wrong?: string]} */
 function unescaped(body) {
   let value = '', place = 0; // where Python is, which has written each character beyond ASCII as \U0001f600
-  for (const [all, escape, octal] of body.matchAll(/\\(?:([0-7]{1,3})|([^]))|[^\\]/gu) ?? []) {
-    const [whole, digits, simple] = [all, escape, octal];
+  for (const [all, digits, simple] of body.matchAll(/\\(?:([0-7]{1,3})|([^]))|[^\\]/gu)) {
     if (digits !== undefined) value += String.fromCodePoint(parseInt(digits, 8));
-    else if (simple === undefined) value += whole;
+    else if (simple === undefined) value += all;
     else if (simple in HEXADECIMAL) return hexadecimal(body, value, place, simple);
     else if (simple === 'N') return [value, '\\N is Python\'s alone: write the character itself, or \\u and its number'];
-    else value += ESCAPES[simple] ?? whole;
-    place += width(whole);
+    else value += ESCAPES[simple] ?? all;
+    place += width(all);
   }
   return [value];
 }

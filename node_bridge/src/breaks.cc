@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <mutex>
 
@@ -76,11 +77,16 @@ static void met(const mw_hit *h) {
 
 static void interrupted(v8::Isolate *isolate, void *of);
 
-/* The thread that stores may not wait for us any more, and its isolate be gone. */
-static void ask_for(void *of) {
-    pthread_mutex_lock(&states_lock);
+/* An isolate's state, unless it is gone by now: the thread that stores may not wait for us. With states_lock. */
+static state *living(const void *of) {
     state *s = states;
     while (s && s != of) s = s->next;
+    return s;
+}
+
+static void ask_for(void *of) {
+    pthread_mutex_lock(&states_lock);
+    state *s = living(of);
     if (s) s->isolate->RequestInterrupt(interrupted, s);
     pthread_mutex_unlock(&states_lock);
 }
@@ -104,8 +110,7 @@ static void end_diversion(void *of) {
     bool diverted = true;
     for (int i = 0; i <= TIMES && diverted; i++) {
         pthread_mutex_lock(&states_lock);
-        state *s = states;
-        while (s && s != of) s = s->next;
+        state *s = living(of);
         if (s && i == TIMES) s->handlers.restore();
         diverted = s && s->handlers.diverted();
         pthread_mutex_unlock(&states_lock);
@@ -302,9 +307,9 @@ int64_t breaks_arm(napi_env env, const struct condition *c) {
 
 bool breaks_is_armed(uint32_t handle) {
     if (armed_of(handle)) return true;
-    for (const call &c : self && self->todo ? self->todo->calls : std::vector<call>())
-        if (c.of->handle == handle) return true;
-    return false;
+    if (!self || !self->todo) return false;
+    const std::vector<call> &calls = self->todo->calls;
+    return std::any_of(calls.begin(), calls.end(), [handle](const call &c) { return c.of->handle == handle; });
 }
 
 static std::vector<std::shared_ptr<armed>> those(bool (*are)(const armed &, const void *), const void *of) {

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/prctl.h>
 
+#include "base/hit_bytes.h"
+
 enum { ROWS = 64 };
 enum step { FREE, FILLING, INCOMPLETE, WAITING, EMPTYING };
 
@@ -31,10 +33,7 @@ static bool is_like(struct row *row, const mw_hit *hit, const void *to) {
 
 static void fill(struct hit *to, const mw_hit *from, const char *thread) {
     to->hit = *from;
-    to->bytes = !from->size                 ? 0
-                : from->size <= MW_HIT_MAX  ? from->size
-                : from->length < MW_HIT_MAX ? from->length
-                                            : MW_HIT_MAX;
+    to->bytes = mw_hit_bytes(from);
     memcpy(to->before, from->before, to->bytes);
     memcpy(to->after, from->after, to->bytes);
     to->hit.before = to->hit.after = NULL;

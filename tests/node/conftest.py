@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from pathlib import Path
 from zlib import crc32
 
 import pytest
-from nodejs import PACKAGE, VERSIONS, Node, executable
+from nodejs import PACKAGE, PROGRAMS, VERSIONS, Node, executable
 
 SOAK = bool(os.environ.get("MEMWATCH_SOAK"))
 PAIRS = ((20, 26), (22, 24))
@@ -38,3 +39,15 @@ def node(request: pytest.FixtureRequest, tmp_path: Path) -> Node:
         pytest.skip(f"Node.js {version} isn't here: make node installs it (from the npm registry)")
     assert list(PACKAGE.glob("prebuilds/*/*.node")), "the addon isn't built: make node"
     return Node(version, tmp_path)
+
+
+@pytest.fixture
+def foreign(node: Node) -> Node:
+    """With ``foreign.node`` built from programs/foreign.c."""
+    headers = Path(node.path).parents[1] / "include" / "node"
+    subprocess.run(
+        ["gcc", "-std=c11", "-O2", "-shared", "-fPIC", "-DNODE_GYP_MODULE_NAME=foreign", "-I", headers,
+         PROGRAMS / "foreign.c", "-o", "foreign.node", "-pthread"],
+        cwd=node.folder, check=True,
+    )  # fmt: skip
+    return node

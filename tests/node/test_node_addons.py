@@ -3,23 +3,8 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-from pathlib import Path
 
-import pytest
-from nodejs import PROGRAMS, Node
-
-
-@pytest.fixture
-def foreign(node: Node) -> Node:
-    """With ``foreign.node`` built from programs/foreign.c."""
-    headers = Path(node.path).parents[1] / "include" / "node"
-    subprocess.run(
-        ["gcc", "-std=c11", "-O2", "-shared", "-fPIC", "-DNODE_GYP_MODULE_NAME=foreign", "-I", headers,
-         PROGRAMS / "foreign.c", "-o", "foreign.node", "-pthread"],
-        cwd=node.folder, check=True,
-    )  # fmt: skip
-    return node
+from nodejs import Node
 
 
 def test_every_store_of_a_native_addon_is_seen_on_whatever_thread(foreign: Node) -> None:

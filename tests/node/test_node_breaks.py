@@ -19,18 +19,6 @@ TABLE = "Breaks in Node.js"
 SOAK = bool(os.environ.get("MEMWATCH_SOAK"))
 
 
-@pytest.fixture
-def foreign(node: Node) -> Node:
-    """With ``foreign.node``, an addon that knows nothing of MemWatch."""
-    headers = Path(node.path).parents[1] / "include" / "node"
-    subprocess.run(
-        ["gcc", "-std=c11", "-O2", "-shared", "-fPIC", "-DNODE_GYP_MODULE_NAME=foreign", "-I", headers,
-         PROGRAMS / "foreign.c", "-o", "foreign.node", "-pthread"],
-        cwd=node.folder, check=True,
-    )  # fmt: skip
-    return node
-
-
 FIVE = {"Float32Array": 5, "Float64Array": 5, "Float16Array": 5, "BigInt64Array": "5n", "BigUint64Array": "5n"}
 BY_ELEMENT = ("element", "twice", "fill", "set", "atomics")
 

@@ -14,10 +14,7 @@
 #include "journal/journal_format.h"
 #include "state.h"
 
-enum {
-    BRIEF_ROOM = sizeof((struct mwj_slot *)NULL)->store.payload,
-    BRIEF_MOST = BRIEF_ROOM + sizeof((struct mwj_continuation *)NULL)->payload, /* bytes of a payload */
-};
+enum { BRIEF_ROOM = sizeof((struct mwj_slot *)NULL)->store.payload }; /* bytes of a payload in the first slot */
 
 MW_SIGNAL_SAFE static inline struct mwj_slot *slot_at(struct journal *j, uint64_t index) {
     struct mwj_slot *segment = atomic_load_explicit(&j->segments[index / MWJ_SEGMENT_SLOTS], memory_order_acquire);

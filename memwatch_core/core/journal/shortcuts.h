@@ -62,16 +62,20 @@ MW_SIGNAL_SAFE static inline void put(struct value *to, enum value_kind kind, __
     to->as.number = number;
 }
 
-MW_SIGNAL_SAFE static inline bool test(unsigned comparison, int64_t a, int64_t b) {
-    switch (comparison) {
-    case P_LESS: return a < b;
-    case P_LESS_EQUAL: return a <= b;
-    case P_EQUAL: return a == b;
-    case P_NOT_EQUAL: return a != b;
-    case P_GREATER: return a > b;
-    default: return a >= b;
+/* One of the six comparisons, of two numbers of a type. */
+#define TESTS(name, type)                                                                                              \
+    MW_SIGNAL_SAFE static inline bool name(unsigned comparison, type a, type b) {                                      \
+        switch (comparison) {                                                                                          \
+        case P_LESS: return a < b;                                                                                     \
+        case P_LESS_EQUAL: return a <= b;                                                                              \
+        case P_EQUAL: return a == b;                                                                                   \
+        case P_NOT_EQUAL: return a != b;                                                                               \
+        case P_GREATER: return a > b;                                                                                  \
+        default: return a >= b;                                                                                        \
+        }                                                                                                              \
     }
-}
+TESTS(test, int64_t)
+TESTS(test_real, double)
 
 MW_SIGNAL_SAFE static inline void put_real(struct value *to, double real) {
     to->kind = V_FLOAT;
@@ -134,17 +138,6 @@ MW_SIGNAL_SAFE static inline bool put_cell(const struct judged *j, uint8_t side,
 }
 
 /* ---- comparisons ---- */
-
-MW_SIGNAL_SAFE static inline bool test_real(unsigned comparison, double a, double b) {
-    switch (comparison) {
-    case P_LESS: return a < b;
-    case P_LESS_EQUAL: return a <= b;
-    case P_EQUAL: return a == b;
-    case P_NOT_EQUAL: return a != b;
-    case P_GREATER: return a > b;
-    default: return a >= b;
-    }
-}
 
 /* Whether two values are equal, which aren't both numbers; false: it isn't known so shortly. */
 MW_SIGNAL_SAFE static inline bool equals(const struct value *a, const struct value *b, bool *same) {

@@ -16,12 +16,20 @@
 
 /* ---- few bytes of one page --------------------------------------------------------------------------------------- */
 
+static inline uint32_t tid_of(const struct variable *v) { return v->flags & MW_TRACK_THREADS ? thread_id() : 0; }
+static inline uint32_t context_of(const struct variable *v, const mw_origin *origin) {
+    return v->flags & MW_TRACK_SQL ? origin->context : 0;
+}
+static inline unsigned flags_of(const mw_origin *origin, unsigned how) {
+    return (how == MWJ_FOUND ? MWJ_INEXACT : 0) | (origin->inexact ? MWJ_SITE_INEXACT : 0);
+}
+
 /* As journal_store() has it. */
 static __attribute__((noinline)) struct store store_of(uint32_t id, const struct variable *v, uint64_t offset,
                                                        uint32_t length, const mw_origin *origin, unsigned how) {
     return (struct store){
         .variable = id,
-        .tid = v->flags & MW_TRACK_THREADS ? thread_id() : 0,
+        .tid = tid_of(v),
         .offset = (uint32_t)offset,
         .length = length,
         .site = origin->site,
@@ -29,10 +37,10 @@ static __attribute__((noinline)) struct store store_of(uint32_t id, const struct
         .request = origin->request,
         .activation = origin->activation,
         .request_serial = origin->request_serial,
-        .context = v->flags & MW_TRACK_SQL ? origin->context : 0,
+        .context = context_of(v, origin),
         .how = how,
         .mask = v->flags & MW_MASKS,
-        .flags = (how == MWJ_FOUND ? MWJ_INEXACT : 0) | (origin->inexact ? MWJ_SITE_INEXACT : 0),
+        .flags = flags_of(origin, how),
     };
 }
 
@@ -44,7 +52,7 @@ static __attribute__((noinline)) void judge(uint32_t id, const struct variable *
     j.tid = thread_id();
     j.site = origin->site;
     j.stack = origin->stack;
-    j.context = v->flags & MW_TRACK_SQL ? origin->context : 0;
+    j.context = context_of(v, origin);
     j.how = how;
     j.before = before;
     j.after = bytes;
@@ -55,18 +63,28 @@ static __attribute__((noinline)) void judge(uint32_t id, const struct variable *
 /* Records what is announced, under the page's lock. */
 static inline int record(uint32_t id, struct variable *v, uint64_t offset, const uint8_t *before, const uint8_t *bytes,
                          uint32_t length, const mw_origin *origin, unsigned how, bool refusable) {
-    uint32_t tid = v->flags & MW_TRACK_THREADS ? thread_id() : 0;
-    uint32_t context = v->flags & MW_TRACK_SQL ? origin->context : 0;
-    unsigned flags = (how == MWJ_FOUND ? MWJ_INEXACT : 0) | (origin->inexact ? MWJ_SITE_INEXACT : 0);
     int error = MW_OK;
     if (unlikely(v->flags & MW_MASKS) ||
-        unlikely(!journal_brief(id, tid, context, (uint32_t)offset, before, bytes, length, origin, how, flags))) {
+        unlikely(!journal_brief(id, tid_of(v), context_of(v, origin), (uint32_t)offset, before, bytes, length, origin,
+                                how, flags_of(origin, how)))) {
         struct store store = store_of(id, v, offset, length, origin, how);
         store.refusable = refusable;
         error = journal_store(&store, before, bytes);
     }
     if (unlikely(v->flags & MW_JUDGED) && !error) judge(id, v, offset, before, bytes, length, origin, how);
     return error;
+}
+
+/* A reader never sees half of a number. */
+static inline void publish(uint8_t *target, const uint8_t *bytes, uint32_t length) {
+    MW_STEP("publish", 0);
+    if (length == 8 && !((uintptr_t)target & 7))
+        __atomic_store_n((uint64_t *)target, *(const uint64_t __attribute__((aligned(1), may_alias)) *)bytes,
+                         __ATOMIC_RELAXED);
+    else if (length <= BRIEF_ROOM / 2)
+        copy_brief(target, bytes, length);
+    else
+        memcpy(target, bytes, length);
 }
 
 /* Most writes are these; false: this one is another, or somebody is at the page, and nothing was done. */
@@ -86,14 +104,7 @@ static inline bool announce_brief(uint32_t id, struct variable *v, uint64_t offs
     *error = likely(how && offset + length > v->depth_start && offset < v->depth_stop)
                  ? record(id, v, offset, target, bytes, length, origin, how, refusable)
                  : MW_OK;
-    if (likely(!*error)) {
-        MW_STEP("publish", 0);
-        if (length == 8 && !((uintptr_t)target & 7)) /* a reader never sees half of a number */
-            __atomic_store_n((uint64_t *)target, *(const uint64_t __attribute__((aligned(1), may_alias)) *)bytes,
-                             __ATOMIC_RELAXED);
-        else
-            copy_brief(target, bytes, length);
-    }
+    if (likely(!*error)) publish(target, bytes, length);
     page_release(page);
     return true;
 }
@@ -127,12 +138,7 @@ static __attribute__((noinline)) int announce_any(uint32_t id, struct variable *
         if (unlikely(v->flags & MW_JUDGED) && !error) judge(id, v, offset, target, bytes, length, origin, how);
     }
     if (likely(!error)) {
-        MW_STEP("publish", 0);
-        if (length == 8 && !((uintptr_t)target & 7)) /* a reader never sees half of a number */
-            __atomic_store_n((uint64_t *)target, *(const uint64_t __attribute__((aligned(1), may_alias)) *)bytes,
-                             __ATOMIC_RELAXED);
-        else
-            memcpy(target, bytes, length);
+        publish(target, bytes, length);
         if (kernel_writes()) {
             uint32_t here = length < room ? length : room;
             kernel_except(first, (uint32_t)(in_pages & PAGE_MASK), bytes, here);

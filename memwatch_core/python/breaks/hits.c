@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/compiler.h"
+#include "base/hit_bytes.h"
 
 enum { ROWS = 1024 }; /* as many conditions may be met at once, by one call of C's for instance */
 enum state { FREE = 0, FILLING = 1, WAITING = 2, EMPTYING = 3 };
@@ -43,10 +44,7 @@ static void fill(struct row *row, const mw_hit *hit) {
     mwpy_hit *h = &row->hit;
     h->hit = *hit;
     h->turn = atomic_fetch_add(&turns, 1) + 1;
-    h->bytes = !hit->size                 ? 0
-               : hit->size <= MW_HIT_MAX  ? hit->size
-               : hit->length < MW_HIT_MAX ? hit->length
-                                          : MW_HIT_MAX;
+    h->bytes = mw_hit_bytes(hit);
     memcpy(h->before, hit->before, h->bytes);
     memcpy(h->after, hit->after, h->bytes);
     h->path_length = hit->path_length < MWPY_HIT_PATH ? hit->path_length : MWPY_HIT_PATH;
