@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from nodejs import FRAMEWORKS, ONCE, PROGRAMS, ROOT, VERSIONS, Journal, Node
-from test_node_addons import foreign as foreign  # a fixture
 
 from memwatch_core.records import Event
 
