@@ -172,6 +172,13 @@ static void say_nobody(void) {
                    "--inspect), attach one (VS Code, chrome://inspect), and it stops"));
 }
 
+static void say_unheld(void) {
+    uint64_t n = hits_unheld();
+    if (n)
+        print(
+            told(std::to_string(n) + " writes met a condition and aren't acted on: too many waited (docs/breaks.md)"));
+}
+
 static void forget_ended(uint32_t handle) {
     std::lock_guard<std::mutex> guard(armed_lock);
     if (!ended.empty() && !hit_waits(handle)) ended.erase(handle);
@@ -200,6 +207,7 @@ static std::string act_on_all(state *s, bool in_javascript, bool *stops) {
             }
         }
     }
+    say_unheld();
     return stacks;
 }
 

@@ -8,7 +8,7 @@
 
 #include "base/hit_bytes.h"
 
-enum { ROWS = 64 };
+enum { ROWS = 1024 }; /* as many conditions may be met at once, by one call of C's for instance */
 enum step { FREE, FILLING, INCOMPLETE, WAITING, EMPTYING };
 
 static struct row {
@@ -18,7 +18,9 @@ static struct row {
     uint64_t turn;
     struct hit hit;
 } rows[ROWS];
+static _Atomic uint32_t used; /* rows behind these were never in use */
 static _Atomic uint64_t turns;
+static _Atomic uint64_t unheld;
 
 static bool claim(struct row *row, enum step from, enum step to) {
     uint32_t seen = from;
@@ -48,14 +50,16 @@ static void fill(struct hit *to, const mw_hit *from, const char *thread) {
 }
 
 bool hit_put(const mw_hit *hit, const void *to, int box, const char *thread) {
-    for (unsigned i = 0; i < ROWS; i++)
+    for (unsigned i = 0; i < used; i++)
         if (is_like(&rows[i], hit, to)) {
             atomic_fetch_add(&rows[i].more, 1);
             return false;
         }
-    for (unsigned i = 0; i < ROWS; i++) {
+    for (uint32_t i = 0; i < ROWS; i++) {
         struct row *row = &rows[i];
         if (!claim(row, FREE, FILLING)) continue;
+        uint32_t seen = used;
+        while (seen <= i && !atomic_compare_exchange_weak(&used, &seen, i + 1)) continue;
         fill(&row->hit, hit, thread);
         row->hit.box = box;
         row->turn = atomic_fetch_add(&turns, 1);
@@ -64,11 +68,14 @@ bool hit_put(const mw_hit *hit, const void *to, int box, const char *thread) {
         atomic_store(&row->step, hit->how == HIT_BY_KERNEL ? WAITING : INCOMPLETE);
         return true;
     }
+    unheld++;
     return false;
 }
 
+uint64_t hits_unheld(void) { return atomic_exchange(&unheld, 0); }
+
 struct hit *hit_incomplete(uint32_t tid, const void **to) {
-    for (unsigned i = 0; i < ROWS; i++) {
+    for (unsigned i = 0; i < used; i++) {
         struct row *row = &rows[i];
         if (row->hit.hit.tid != tid || !claim(row, INCOMPLETE, FILLING)) continue;
         if (row->hit.hit.tid != tid) { /* it has become another thread's just now */
@@ -88,7 +95,7 @@ void hit_complete(struct hit *hit) {
 
 bool hit_take(const void *to, struct hit *out) {
     struct row *first = NULL;
-    for (unsigned i = 0; i < ROWS; i++)
+    for (unsigned i = 0; i < used; i++)
         if (atomic_load(&rows[i].step) == WAITING && atomic_load(&rows[i].to) == to &&
             (!first || rows[i].turn < first->turn))
             first = &rows[i];
@@ -100,19 +107,19 @@ bool hit_take(const void *to, struct hit *out) {
 }
 
 bool hit_waits(uint32_t handle) {
-    for (unsigned i = 0; i < ROWS; i++)
+    for (unsigned i = 0; i < used; i++)
         if (atomic_load(&rows[i].step) != FREE && rows[i].hit.hit.handle == handle) return true;
     return false;
 }
 
 bool hit_waits_for(const void *to) {
-    for (unsigned i = 0; i < ROWS; i++)
+    for (unsigned i = 0; i < used; i++)
         if (atomic_load(&rows[i].step) == WAITING && atomic_load(&rows[i].to) == to) return true;
     return false;
 }
 
 void hits_forget(const void *to) {
-    for (unsigned i = 0; i < ROWS; i++) {
+    for (unsigned i = 0; i < used; i++) {
         const void *seen = to;
         if (!atomic_compare_exchange_strong(&rows[i].to, &seen, NULL)) continue;
         if (!claim(&rows[i], WAITING, FREE)) claim(&rows[i], INCOMPLETE, FREE);

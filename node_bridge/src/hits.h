@@ -23,8 +23,10 @@ struct hit {
 };
 
 /* Takes a hit of the calling thread's, for `to` to act on. thread: its name; NULL: the one that the kernel knows.
- * False: it was counted with another one, or there is no room. It can't be taken before hit_complete(). */
+ * False: it was counted with another one, or as not held. It can't be taken before hit_complete(). */
 bool hit_put(const mw_hit *hit, const void *to, int box, const char *thread);
+/* How many there was no room for, since this was asked last. */
+uint64_t hits_unheld(void);
 /* One of the calling thread's that isn't complete; NULL: all are. *to: who acts on it. */
 struct hit *hit_incomplete(uint32_t tid, const void **to);
 void hit_complete(struct hit *hit);

@@ -47,6 +47,8 @@ MORE = [
     *("test_exception_group", "test_pickle", "test_sys_setprofile", "test_bdb", "test_inspect"),
 ]
 """The others."""
+DISASSEMBLED = {"test.test_positional_only_arg.PositionalOnlyTestCase.test_annotations_constant_fold"}
+"""Looks for UNARY_NOT in its own instructions, where announcements have it before 3.13."""
 HERE = Path(__file__).parent
 
 
@@ -158,4 +160,6 @@ def test_cpythons_own_tests_end_as_they_do_without(name: str) -> None:
         pytest.skip(f"this Python has no {name}")
     expected = results("off", name)
     assert len(expected) > 0
+    if sys.version_info < (3, 13):
+        expected.update(dict.fromkeys(DISASSEMBLED & expected.keys(), "failed"))
     assert results("on", name) == expected

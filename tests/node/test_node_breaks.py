@@ -105,6 +105,21 @@ def test_what_the_command_line_asks_for_is_judged_of_all_that_the_program_watche
         assert "a target is a place of a Python module, and node is run by another runtime" in refused.stderr
 
 
+def test_how_many_could_not_be_acted_on_is_said(foreign: Node) -> None:
+    foreign.write("""
+        const { watch } = require('@memwatch/node');
+        const seen = new Set();
+        const all = Array.from({ length: 1100 }, (_, i) =>
+          watch(new Int32Array(1), { name: 'x' + i, then: (hit) => seen.add(hit.variable) }));
+        require('./foreign.node').each(all);
+        setImmediate(() => console.log(seen.size, all.every((one) => one[0] === 1)));
+    """)
+    done = foreign.run("program.js")
+    assert done.stdout == "1024 true\n"
+    assert done.stderr == "memwatch: 76 writes met a condition and aren't acted on: too many waited (docs/breaks.md)\n"
+    assert len(foreign.read().events) == 1100
+
+
 def test_many_numbers_of_one_store_are_judged_each_by_itself(node: Node) -> None:
     node.write("""
         const { watch } = require('@memwatch/node');

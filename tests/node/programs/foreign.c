@@ -45,6 +45,22 @@ static napi_value elsewhere(napi_env env, napi_callback_info info) {
     return NULL;
 }
 
+/* Writes to the first number of each of at most 2,048 arrays, and calls nothing of Node's in between. */
+static napi_value each(napi_env env, napi_callback_info info) {
+    napi_value arrays, one;
+    size_t arguments = 1;
+    uint32_t n = 0;
+    void *data[2048];
+    napi_get_cb_info(env, info, &arguments, &arrays, NULL, NULL);
+    napi_get_array_length(env, arrays, &n);
+    for (uint32_t i = 0; i < n; i++) {
+        napi_get_element(env, arrays, i, &one);
+        napi_get_typedarray_info(env, one, NULL, NULL, &data[i], NULL, NULL);
+    }
+    for (uint32_t i = 0; i < n; i++) *(volatile int32_t *)data[i] = 1;
+    return NULL;
+}
+
 static napi_value crash(napi_env env, napi_callback_info info) {
     (void)env, (void)info;
     *(volatile int *)16 = 1;
@@ -55,7 +71,7 @@ NAPI_MODULE_INIT() {
     static const struct {
         const char *name;
         napi_callback call;
-    } functions[] = {{"count", count}, {"clear", clear}, {"elsewhere", elsewhere}, {"crash", crash}};
+    } functions[] = {{"count", count}, {"clear", clear}, {"elsewhere", elsewhere}, {"each", each}, {"crash", crash}};
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
         napi_value function;
         napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].call, NULL, &function);
