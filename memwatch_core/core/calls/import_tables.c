@@ -1,8 +1,9 @@
 /* import_tables.c - redirects calls of the loaded modules to a few libc functions, by patching their import tables
  * (GOT).
  *
- * Two groups: those that could take our signals or descriptors from us, fork, or change the user (process_calls.c),
- * from mw_start on; and those that have memory written (reading_calls.c), from the first registration on. What a
+ * Three groups: those that could take our signals or descriptors from us, fork, or change the user (process_calls.c),
+ * from mw_start on; those that have memory written (reading_calls.c), from the first registration on; and those that do
+ * away with memory (memory_calls.c), from the first adoption on. What a
  * program fetches with dlsym is redirected there. A module that is loaded later is patched at the next dlsym or
  * registration: as a rule, before anybody can call what is in it. Calls inside libc are not seen. A table entry that
  * leads to somebody else's function of that name is left alone. Patches stay for the life of the process: the
@@ -16,6 +17,7 @@
 #include <dlfcn.h>
 #include <elf.h>
 #include <link.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -23,6 +25,7 @@
 #include "base/lock.h"
 #include "base/thread.h"
 #include "calls/descriptor_calls.h"
+#include "calls/memory_calls.h"
 #include "calls/process_calls.h"
 #include "calls/reading_calls.h"
 #include "calls/signal_calls.h"
@@ -56,18 +59,19 @@ __asm__(".text\n"
         "    .cfi_endproc\n"
         ".size replaced_dlsym, . - replaced_dlsym\n");
 
-#define ENTRY(name_, replacement_, writes_)                                                                            \
-    {.name = #name_, .replacement = (void *)replaced_##replacement_, .writes = writes_}
-#define SIGNALS(name, replacement) ENTRY(name, replacement, false)
-#define CALLS(name, replacement) ENTRY(name, replacement, true)
+#define ENTRY(name_, replacement_, group_)                                                                             \
+    {.name = #name_, .replacement = (void *)replaced_##replacement_, .group = group_}
+#define SIGNALS(name, replacement) ENTRY(name, replacement, CALLS_ON_PROCESS)
+#define CALLS(name, replacement) ENTRY(name, replacement, CALLS_THAT_WRITE)
+#define MEMORY(name, replacement) ENTRY(name, replacement, CALLS_ON_MEMORY)
 static struct {
     const char *name;
     void *replacement;
-    bool writes; /* has memory written: of the second group */
-    void *own;   /* where calls of our own module lead: libc's function, or that of a library that comes before it */
+    enum call_group group;
+    void *own; /* where calls of our own module lead: libc's function, or that of a library that comes before it */
     void *libc;
 } entries[] = {
-    ENTRY(dlsym, dlsym, false), /* the first */
+    ENTRY(dlsym, dlsym, CALLS_ON_PROCESS), /* the first */
     SIGNALS(sigaction, sigaction),
     SIGNALS(__sigaction, sigaction),
     SIGNALS(signal, signal),
@@ -77,23 +81,23 @@ static struct {
     SIGNALS(__sysv_signal, sysv_signal),
     SIGNALS(sigprocmask, sigprocmask),
     SIGNALS(pthread_sigmask, pthread_sigmask),
-    ENTRY(close, close, false),
-    ENTRY(__close, close, false),
-    ENTRY(close_range, close_range, false),
-    ENTRY(closefrom, closefrom, false),
-    ENTRY(dup2, dup2, false),
-    ENTRY(__dup2, dup2, false),
-    ENTRY(dup3, dup3, false),
-    ENTRY(fdopen, fdopen, false),
-    ENTRY(syscall, syscall, false),
-    ENTRY(_Fork, _Fork, false),
-    ENTRY(clone, clone, false),
-    ENTRY(__clone, clone, false),
-    ENTRY(setuid, setuid, false),
-    ENTRY(seteuid, seteuid, false),
-    ENTRY(setreuid, setreuid, false),
-    ENTRY(setresuid, setresuid, false),
-    ENTRY(chroot, chroot, false),
+    ENTRY(close, close, CALLS_ON_PROCESS),
+    ENTRY(__close, close, CALLS_ON_PROCESS),
+    ENTRY(close_range, close_range, CALLS_ON_PROCESS),
+    ENTRY(closefrom, closefrom, CALLS_ON_PROCESS),
+    ENTRY(dup2, dup2, CALLS_ON_PROCESS),
+    ENTRY(__dup2, dup2, CALLS_ON_PROCESS),
+    ENTRY(dup3, dup3, CALLS_ON_PROCESS),
+    ENTRY(fdopen, fdopen, CALLS_ON_PROCESS),
+    ENTRY(syscall, syscall, CALLS_ON_PROCESS),
+    ENTRY(_Fork, _Fork, CALLS_ON_PROCESS),
+    ENTRY(clone, clone, CALLS_ON_PROCESS),
+    ENTRY(__clone, clone, CALLS_ON_PROCESS),
+    ENTRY(setuid, setuid, CALLS_ON_PROCESS),
+    ENTRY(seteuid, seteuid, CALLS_ON_PROCESS),
+    ENTRY(setreuid, setreuid, CALLS_ON_PROCESS),
+    ENTRY(setresuid, setresuid, CALLS_ON_PROCESS),
+    ENTRY(chroot, chroot, CALLS_ON_PROCESS),
     CALLS(read, read),
     CALLS(__read, read),
     CALLS(__read_chk, read_chk),
@@ -118,6 +122,19 @@ static struct {
     CALLS(fread_unlocked, fread_unlocked),
     CALLS(__fread_chk, fread_chk),
     CALLS(__fread_unlocked_chk, fread_unlocked_chk),
+    MEMORY(free, free),
+    MEMORY(cfree, free),
+    MEMORY(realloc, realloc),
+    MEMORY(reallocarray, reallocarray),
+    MEMORY(munmap, munmap),
+    MEMORY(mmap, mmap),
+    MEMORY(mmap64, mmap),
+    MEMORY(mremap, mremap),
+    MEMORY(madvise, madvise),
+    MEMORY(mprotect, mprotect),
+    MEMORY(pkey_mprotect, pkey_mprotect),
+    MEMORY(brk, brk),
+    MEMORY(sbrk, sbrk),
 };
 enum { ENTRIES = sizeof entries / sizeof *entries, PATIENCE = 1000 /* ms */ };
 
@@ -208,7 +225,7 @@ static int patch(struct module *m, const ElfW(Rela) * table, size_t n, bool *unb
         uintptr_t target = __atomic_load_n(slot, __ATOMIC_RELAXED);
         if (is_ours(m)) {
             if (type == R_X86_64_JUMP_SLOT) entries[k].own = (void *)target;
-        } else if ((!entries[k].writes || mw.modules.calls_redirected) && leads_there(m, type, target, k)) {
+        } else if (entries[k].group <= mw.modules.group && leads_there(m, type, target, k)) {
             if (!open_table(m, (uintptr_t)slot)) return MW_ERR_INTERPOSE;
             *unbound |= target - m->start < m->end - m->start;
             __atomic_compare_exchange_n(slot, &target, (uintptr_t)entries[k].replacement, false, __ATOMIC_RELEASE,
@@ -279,6 +296,7 @@ static struct scan scan(void) {
     wait_for_loads();
     interpose_dlsym = (void *(*)(void *, const char *))(entries[0].own ? entries[0].own : entries[0].libc);
     process_Fork = (pid_t (*)(void))entries[entry_of("_Fork")].libc;
+    mw.modules.libc_frees = entries[entry_of("free")].libc == (void *)free;
     for (int pass = 0; pass < 2 && (!pass || found.unbound) && !found.changed && !found.error; pass++) {
         found.visited = 0;
         dl_iterate_phdr(visit, &found);
@@ -301,13 +319,13 @@ static bool take_turn(void) {
     return true;
 }
 
-int interpose_modules(bool calls) {
+int interpose_modules(enum call_group group) {
     unsigned long long loads;
     dl_iterate_phdr(look, &loads);
-    if (likely(loads == mw.modules.loads && (!calls || mw.modules.calls_redirected))) return MW_OK;
+    if (likely(loads == mw.modules.loads && group <= mw.modules.group)) return MW_OK;
     if (!take_turn()) return MW_OK; /* the next one will see to it */
-    if (calls && !mw.modules.calls_redirected) {
-        mw.modules.calls_redirected = true;
+    if (group > mw.modules.group) {
+        mw.modules.group = group;
         mw.modules.patched = 0;
     }
     struct scan found;
@@ -323,12 +341,18 @@ int interpose_modules(bool calls) {
     return found.error;
 }
 
+/* Calls that write are replaced there from the start: who asks now may call after the first watch. Those on memory are
+ * compared by some programs with their own, to find out which allocator they have. */
+static enum call_group reach_of_dlsym(void) {
+    return mw.modules.group > CALLS_THAT_WRITE ? mw.modules.group : CALLS_THAT_WRITE;
+}
+
 /* What dlsym shall return instead of asking; NULL: ask. RTLD_NEXT is for those who stand in for a function themselves:
  * they get what comes next, or we would go round in circles. */
 void *interpose_look_up(void *handle, const char *name) {
-    interpose_modules(mw.modules.calls_redirected);
+    interpose_modules(mw.modules.group);
     int k = handle == RTLD_NEXT ? -1 : entry_of(name);
-    if (k < 0 || !entries[k].libc) return NULL;
+    if (k < 0 || !entries[k].libc || entries[k].group > reach_of_dlsym()) return NULL;
     void *found = dlsym(handle, name);
     return found == entries[k].libc || (found && found == entries[k].own) ? entries[k].replacement : NULL;
 }

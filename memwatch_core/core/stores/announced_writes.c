@@ -12,6 +12,7 @@
 #include "memory/userfaultfd.h"
 #include "memwatch.h"
 #include "state.h"
+#include "stores/endings.h"
 #include "stores/kernel_writes.h"
 
 /* ---- few bytes of one page --------------------------------------------------------------------------------------- */
@@ -96,7 +97,7 @@ static inline bool announce_brief(uint32_t id, struct variable *v, uint64_t offs
     if (unlikely(length > BRIEF_ROOM / 2 || length > MW_PAGE_SIZE - at)) return false;
     MW_STEP("take", (uintptr_t)lock);
     if (unlikely(!lock_try(lock, thread_id()))) return false;
-    if (unlikely(kernel_writes() || !v->live)) {
+    if (unlikely(kernel_writes() || !v->live || v->flags & MW_LATER || !in_arena(v->address))) {
         lock_release(lock);
         return false;
     }
@@ -118,6 +119,10 @@ static __attribute__((noinline)) int announce_any(uint32_t id, struct variable *
     uint32_t first = v->page + (uint32_t)(in_pages >> PAGE_SHIFT),
              room = MW_PAGE_SIZE - (uint32_t)(in_pages & PAGE_MASK);
     uint32_t self = thread_id(), count = length > room ? 2 : 1;
+    if (unlikely(!in_arena(v->address))) {
+        mw_thread.looked_at = 0;
+        if (!watch_holds(v->page, true)) return MW_ERR_NO_VARIABLE;
+    }
     bool nested[2] = {false};
     for (uint32_t i = 0; i < count; i++) {
         mw_lock *lock = &mw.arena.pages[first + i].lock;
@@ -134,6 +139,7 @@ static __attribute__((noinline)) int announce_any(uint32_t id, struct variable *
         struct store store = store_of(id, v, offset, length, origin, how);
         store.refusable = refusable;
         if (nested[0] || nested[1]) store.flags |= MWJ_INEXACT;
+        if (unlikely(v->flags & MW_LATER)) registry_tell_pages(v, offset, length);
         error = journal_store(&store, target, bytes);
         if (unlikely(v->flags & MW_JUDGED) && !error) judge(id, v, offset, target, bytes, length, origin, how);
     }

@@ -14,6 +14,7 @@
 #include "memory/arena.h"
 #include "memwatch.h"
 #include "state.h"
+#include "stores/endings.h"
 #include "stores/instruction.h"
 #include "stores/kernel_writes.h"
 
@@ -59,6 +60,8 @@ MW_SIGNAL_SAFE bool page_span_lock(struct page_span *span, uintptr_t at, unsigne
         struct page_piece *piece = &span->piece[span->count++];
         uintptr_t here = at + done;
         *piece = (struct page_piece){.page = arena_page_at(here), .offset = (uint32_t)(here & PAGE_MASK), .length = n};
+        if (unlikely(!in_arena(here)) && piece->page != NO_PAGE && !watch_holds(piece->page, false))
+            piece->page = NO_PAGE;
         if (piece->page != NO_PAGE) piece->target = arena_writable(piece->page) + piece->offset;
         done += n;
     }
