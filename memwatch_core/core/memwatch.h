@@ -108,6 +108,10 @@ int mw_page_free(void *page, size_t n);
  * is registered: a write through it later makes no event. */
 void *mw_write_view(const void *watched);
 
+/* Copies bytes of the program's to pages from mw_page_alloc that are still zeros and have no variable: no event. Large
+ * memory that was never touched stays so: it takes neither time nor room, and reads as zeros there. Errors: PAGE. */
+int mw_page_fill(void *page, const void *bytes, size_t size);
+
 /* Has the adapter told of each store to pages from mw_page_alloc, instead of recording it: the program's own memory,
  * of which the adapter records what a store means, in a page that shadows it (mw_write_shadow). Until mw_page_free().
  * Errors: PAGE. */
@@ -147,7 +151,7 @@ typedef uint32_t mw_variable_id; /* 1, 2, 3, ...: never used twice in a process 
 
 /* Registers whole pages: page_base and size are multiples of 4096. Pages from mw_page_alloc are registered without a
  * system call; memory of the adapter's own is adopted in place: same address, same contents, remapped as a watched view
- * (no other thread may write to it during this call). The contents at this moment are recorded: of more than 64 KiB,
+ * (no other thread may write to it during this call). The contents at this moment are recorded: of more than 128 KiB,
  * page by page, each before its first store. At most 4 GiB - 1.
  * Returns the id (> 0). Errors: NOT_STARTED, NO_JOURNAL, ALIGNMENT, NOT_MAPPED, NOT_TOUCHED, SHARED, REGISTERED, FLAGS,
  * LIMIT, NO_MEMORY, FILE_SIZE, JOURNAL_FULL, INTERPOSE. */

@@ -24,7 +24,7 @@ enum life { ENDED = 0, LIVE = 1, LIVE_UNTOLD = 2 /* in a forked child, whose jou
 /* Flags of ours. */
 #define MW_JUDGED (1u << 31) /* it has conditions */
 #define MW_LATER (1u << 30)  /* its contents are recorded page by page, each before its first store: */
-#define LATER_MIN 65536u     /* of variables with more bytes than this, if they aren't masked */
+#define LATER_MIN 131072u    /* of variables with more bytes than this, if they aren't masked */
 #define MW_GONE (1u << 29)   /* it has ended, and isn't cleared away: endings.h */
 #define MW_ASTRAY (1u << 28) /* its memory wasn't where it was adopted */
 #define MW_OWN_FLAGS (15u << 28)

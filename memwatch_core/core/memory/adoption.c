@@ -21,7 +21,8 @@
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
-#define ENTRIES 512u /* of /proc/self/pagemap, read at once */
+#define ENTRIES 512u            /* of /proc/self/pagemap, read at once */
+#define COPIED_BLINDLY 1048576u /* bytes: asking which pages were touched would take longer */
 
 MW_SIGNAL_SAFE static struct adoption behind(const struct adoption *a, size_t n) {
     return (struct adoption){a->start + (n << PAGE_SHIFT), a->n - n, a->first + (uint32_t)n};
@@ -45,15 +46,16 @@ MW_SIGNAL_SAFE static bool holds_the_same(uintptr_t at, uint32_t page) {
 MW_SIGNAL_SAFE size_t adoption_run(int maps, const struct adoption *a, bool *ours) {
     struct mapping there, own;
     uintptr_t writable = (uintptr_t)arena_writable(a->first), end = a->start + (a->n << PAGE_SHIFT);
-    enum mapped answer = mapping_at(maps, a->start, &there);
+    enum mapped answer = mapping_from(maps, a->start, &there);
     if (answer == MAPPED && mapping_at(maps, writable, &own) != MAPPED) answer = MAPPED_UNKNOWN;
-    if (answer != MAPPED) {
-        *ours = answer == MAPPED_UNKNOWN && holds_the_same(a->start, a->first);
+    if (answer == MAPPED_UNKNOWN) {
+        *ours = holds_the_same(a->start, a->first);
         return 1;
     }
-    *ours = there.shared && there.inode == own.inode && there.device == own.device &&
+    bool hole = answer == NOT_MAPPED || there.start > a->start;
+    *ours = !hole && there.shared && there.inode == own.inode && there.device == own.device &&
             there.offset + (a->start - there.start) == own.offset + (writable - own.start);
-    if (end > there.end) end = there.end;
+    if (answer == MAPPED && end > (hole ? there.start : there.end)) end = hole ? there.start : there.end;
     if (*ours && end - a->start > own.end - writable) end = a->start + (own.end - writable);
     return (end - a->start) >> PAGE_SHIFT;
 }
@@ -96,21 +98,59 @@ static int mapping_check(uintptr_t start, size_t size) {
     return error;
 }
 
-/* Whether every page was touched: present or swapped. Documentation/admin-guide/mm/pagemap.rst. */
+/* Which pages were touched, present or swapped: the highest bit of their entries. Returns of how many that is known, up
+ * to ENTRIES. Documentation/admin-guide/mm/pagemap.rst. */
+static size_t look_up(int pagemap, uintptr_t start, size_t n, uint64_t entries[ENTRIES]) {
+    size_t size = (n < ENTRIES ? n : ENTRIES) * sizeof *entries;
+    ssize_t got = pread(pagemap, entries, size, (off_t)((start >> PAGE_SHIFT) * sizeof *entries));
+    size_t known = got > 0 ? (size_t)got / sizeof *entries : 0;
+    for (size_t i = 0; i < known; i++) entries[i] |= entries[i] << 1;
+    return known;
+}
+
+#define WAS_TOUCHED(entry) ((entry) >> 63)
+
 static int touched_check(uintptr_t start, size_t n) {
     uint64_t entries[ENTRIES];
     int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), error = MW_OK;
     if (fd < 0) return MW_OK; /* can't be known here; adopting reads the page anyway */
-    for (size_t i = 0; i < n && !error; i += ENTRIES) {
-        size_t count = n - i < ENTRIES ? n - i : ENTRIES;
-        ssize_t got =
-            pread(fd, entries, count * sizeof *entries, (off_t)(((start >> PAGE_SHIFT) + i) * sizeof *entries));
-        if (got != (ssize_t)(count * sizeof *entries)) break;
-        for (size_t k = 0; k < count; k++)
-            if (!(entries[k] >> 62)) error = MW_ERR_NOT_TOUCHED;
-    }
+    for (size_t i = 0, known; i < n && !error && (known = look_up(fd, start + (i << PAGE_SHIFT), n - i, entries));
+         i += known)
+        for (size_t k = 0; k < known; k++)
+            if (!WAS_TOUCHED(entries[k])) error = MW_ERR_NOT_TOUCHED;
     close(fd);
     return error;
+}
+
+/* Whether all of it is memory that reads as zeros before it is touched. */
+static bool begins_as_zeros(uintptr_t start, uintptr_t end) {
+    struct mapping m = {.end = start};
+    int maps = mapping_open();
+    while (m.end < end && mapping_at(maps, m.end, &m) == MAPPED && !m.shared && !m.inode) continue;
+    mapping_close(maps);
+    return m.end >= end;
+}
+
+void adoption_copy(uint8_t *to, uintptr_t from, size_t size) {
+    uint64_t entries[ENTRIES];
+    uintptr_t end = from + size;
+    int fd =
+        size < COPIED_BLINDLY || !begins_as_zeros(from, end) ? -1 : open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    for (uintptr_t at = from; at < end;) {
+        size_t n = ((end - (at & ~PAGE_MASK)) + PAGE_MASK) >> PAGE_SHIFT;
+        size_t known = fd < 0 ? 0 : look_up(fd, at, n, entries);
+        if (!known) {
+            memcpy(to + (at - from), (const void *)at, end - at);
+            break;
+        }
+        for (size_t k = 0; k < known; k++) {
+            uintptr_t stop = (at & ~PAGE_MASK) + MW_PAGE_SIZE;
+            if (stop > end) stop = end;
+            if (WAS_TOUCHED(entries[k])) memcpy(to + (at - from), (const void *)at, stop - at);
+            at = stop;
+        }
+    }
+    if (fd >= 0) close(fd);
 }
 
 static bool map_and_arm(const struct adoption *a) {

@@ -20,6 +20,8 @@ MW_HIDDEN int adoption_take(struct adoption *adoption); /* sets `first`; caller 
 /* Makes what is still ours of it ordinary memory, with the same contents, and gives its pages back: in place, and, if
  * it is `astray`, where it was moved to. Other memory stays as it is. */
 MW_HIDDEN int adoption_give_back(const struct adoption *adoption, bool astray);
+/* Copies memory to pages that are zeros, but those of its pages that were never touched, if they are zeros too. */
+MW_HIDDEN void adoption_copy(uint8_t *to, uintptr_t from, size_t size);
 MW_HIDDEN bool adoption_is_there(const struct adoption *adoption);      /* all of it is still ours */
 MW_HIDDEN void adoption_forget_others(const struct adoption *adoption); /* what of it isn't */
 /* Those of its first pages that have the same answer; *ours: which. */

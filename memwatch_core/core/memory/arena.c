@@ -167,6 +167,7 @@ static int take_new(uint32_t count, uint32_t *first) {
         if (error) return error;
     }
     *first = mw.arena.bump;
+    for (uint32_t i = *first; i < *first + count; i++) mw.arena.pages[i].state = PAGE_USED; /* they weren't idle */
     mw.arena.bump += count;
     return MW_OK;
 }
