@@ -1,5 +1,5 @@
-"""Memory of arrays that is watched where it lies, and that its owner does away with: the watch ends with a record that names
-the line, and what has the memory next is whole."""
+"""Memory of arrays that is watched where it lies, and that its owner does away with: the watch ends with a record that
+names the line, and what has the memory next is whole."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_array_that_is_dropped_ends_its_watch_at_the_line(tmp_path: Path) -> Non
         a = np.ones(SIZE // 8)
         adopt(address_of(a), a.nbytes)
         a[5] = 7
-        del a; where = line()  # fmt: skip # noqa: E702
+        del a; where = line()  # fmt: skip
         records = session.records()
     assert ended(records) == [("released", "free", where)]
     assert events(records) == 1
@@ -73,7 +73,7 @@ def test_array_that_is_resized_keeps_its_values_and_ends_its_watch(factor: float
         adopt(address_of(a), a.nbytes)
         a[5] = 7
         n = int(len(a) * factor)
-        a.resize(n, refcheck=False); where = line()  # fmt: skip # noqa: E702
+        a.resize(n, refcheck=False); where = line()  # fmt: skip
         a[9] = 8
         a[-1] = 9
         records = session.records()

@@ -1,4 +1,5 @@
-"""Contents of a large variable are in the journal page by page, each before its first store: replayed, they are the value."""
+"""Contents of a large variable are in the journal page by page, each before its first store: replayed, they are the
+value."""
 
 from __future__ import annotations
 
@@ -41,7 +42,9 @@ def told(journal: Path) -> tuple[dict[int, bytes], list[tuple[int, int, bytes, b
         if not kind:
             break
         lead = {1: 36, 6: 24}.get(kind, 64)
-        payload = data[at + lead : at + 64] + b"".join(data[n + 4 : n + 64] for n in range(at + 64, at + 64 * count, 64))
+        payload = data[at + lead : at + 64] + b"".join(
+            data[n + 4 : n + 64] for n in range(at + 64, at + 64 * count, 64)
+        )
         if kind == 1:
             offset, length = struct.unpack_from("<II", data, at + 20)
             stores.append((len(contents), offset, payload[:length], payload[length : 2 * length]))
@@ -210,5 +213,7 @@ def test_killed_in_the_midst_nothing_is_unexplained(run: int, tracker: str, tmp_
     first = whole(bytes(range(256)) * 4096)
     _, stores = replayed(journal, first)
     assert stores >= 600
-    changed = [record for record in records_of(journal) if isinstance(record, Lost) and "without an event" in record.reason]
+    changed = [
+        record for record in records_of(journal) if isinstance(record, Lost) and "without an event" in record.reason
+    ]
     assert not changed

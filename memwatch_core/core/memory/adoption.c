@@ -49,8 +49,10 @@ MW_SIGNAL_SAFE size_t adoption_run(int maps, const struct adoption *a, bool *our
     enum mapped answer = mapping_from(maps, a->start, &there);
     if (answer == MAPPED && mapping_at(maps, writable, &own) != MAPPED) answer = MAPPED_UNKNOWN;
     if (answer == MAPPED_UNKNOWN) {
+        size_t n = 1;
         *ours = holds_the_same(a->start, a->first);
-        return 1;
+        while (n < a->n && holds_the_same(a->start + (n << PAGE_SHIFT), a->first + (uint32_t)n) == *ours) n++;
+        return n;
     }
     bool hole = answer == NOT_MAPPED || there.start > a->start;
     *ours = !hole && there.shared && there.inode == own.inode && there.device == own.device &&

@@ -15,6 +15,19 @@
 #include "stores/endings.h"
 #include "stores/kernel_writes.h"
 
+/* ---- whether it is watched --------------------------------------------------------------------------------------- */
+
+static __attribute__((noinline)) bool is_there(const struct variable *v) {
+    mw_thread.looked_at = 0;
+    return watch_holds(v->page, true);
+}
+
+/* NULL: it isn't watched, or not any more. */
+static inline struct variable *find(mw_variable_id id) {
+    struct variable *v = registry_find(id);
+    return likely(!v || in_arena(v->address)) || is_there(v) ? v : NULL;
+}
+
 /* ---- few bytes of one page --------------------------------------------------------------------------------------- */
 
 static inline uint32_t tid_of(const struct variable *v) { return v->flags & MW_TRACK_THREADS ? thread_id() : 0; }
@@ -97,7 +110,7 @@ static inline bool announce_brief(uint32_t id, struct variable *v, uint64_t offs
     if (unlikely(length > BRIEF_ROOM / 2 || length > MW_PAGE_SIZE - at)) return false;
     MW_STEP("take", (uintptr_t)lock);
     if (unlikely(!lock_try(lock, thread_id()))) return false;
-    if (unlikely(kernel_writes() || !v->live || v->flags & MW_LATER || !in_arena(v->address))) {
+    if (unlikely(kernel_writes() || !v->live || v->flags & MW_LATER)) {
         lock_release(lock);
         return false;
     }
@@ -119,10 +132,6 @@ static __attribute__((noinline)) int announce_any(uint32_t id, struct variable *
     uint32_t first = v->page + (uint32_t)(in_pages >> PAGE_SHIFT),
              room = MW_PAGE_SIZE - (uint32_t)(in_pages & PAGE_MASK);
     uint32_t self = thread_id(), count = length > room ? 2 : 1;
-    if (unlikely(!in_arena(v->address))) {
-        mw_thread.looked_at = 0;
-        if (!watch_holds(v->page, true)) return MW_ERR_NO_VARIABLE;
-    }
     bool nested[2] = {false};
     for (uint32_t i = 0; i < count; i++) {
         mw_lock *lock = &mw.arena.pages[first + i].lock;
@@ -174,7 +183,7 @@ static __attribute__((noinline)) void look_now_and_then(void) {
 }
 
 int mw_write_pieces(mw_variable_id id, const mw_piece *pieces, size_t count) {
-    struct variable *v = registry_find(id);
+    struct variable *v = find(id);
     if (unlikely(!v)) return MW_ERR_NO_VARIABLE;
     if (unlikely(!(++mw_thread.written % 256))) look_now_and_then();
     uint64_t slots = 0;
@@ -206,7 +215,7 @@ int mw_write(mw_variable_id id, uint64_t offset, const void *bytes, size_t lengt
 
 /* NULL: there is no such variable, or it has no such bytes; *error says it. */
 static inline struct variable *find_shadow(mw_variable_id id, uint64_t offset, size_t length, int *error) {
-    struct variable *v = registry_find(id);
+    struct variable *v = find(id);
     *error = unlikely(!v) ? MW_ERR_NO_VARIABLE : MW_OK;
     if (unlikely(!v)) return NULL;
     if (unlikely(!length || length > MW_EVENT_MAX || offset > v->size || length > v->size - offset)) {
