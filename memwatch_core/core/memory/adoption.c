@@ -194,11 +194,13 @@ static int give_back(const struct adoption *a) {
     size_t size = a->n << PAGE_SHIFT;
     void *fresh = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (fresh == MAP_FAILED) return MW_ERR_NO_MEMORY;
+    uint64_t mask = mask_signals(); /* a handler of this thread's would find the locks its own, and store */
     lock_pages(a);
     memcpy(fresh, arena_writable(a->first), size);
     bool done = mremap(fresh, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)a->start) != MAP_FAILED;
     if (done) adopted_forget(a->start, a->n, a->first);
     release_pages(a);
+    unmask_signals(mask);
     if (!done) munmap(fresh, size);
     return done ? MW_OK : MW_ERR_NO_MEMORY;
 }
