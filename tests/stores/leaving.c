@@ -353,7 +353,8 @@ static void run(const char *tracker) {
     gone = memory + extents[now.part].from * PAGE;
     gone_size = extents[now.part].n * PAGE;
     if (now.who == SHARED_FILE || now.who == PRIVATE_FILE) open_file();
-    if (now.way == BY_INSTRUCTION) nanosleep(&(struct timespec){0, 3000000}, NULL); /* "a moment ago" */
+    if (now.way == BY_INSTRUCTION && now.then == WRITES)
+        nanosleep(&(struct timespec){0, 30000000}, NULL); /* asked again */
     uint64_t from = slots();
     limit(blind);
     leave();

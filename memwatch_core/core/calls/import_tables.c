@@ -325,6 +325,7 @@ int interpose_modules(enum call_group group) {
     if (likely(loads == mw.modules.loads && group <= mw.modules.group)) return MW_OK;
     if (!take_turn()) return MW_OK; /* the next one will see to it */
     if (group > mw.modules.group) {
+        mw.modules.loads = 0; /* whoever comes meanwhile waits for its turn */
         mw.modules.group = group;
         mw.modules.patched = 0;
     }

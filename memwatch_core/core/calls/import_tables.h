@@ -10,10 +10,11 @@ struct modules { /* the first `patched` modules of the loader's list, as it was 
                     done */
     mw_lock lock;
     unsigned patched;
-    unsigned long long loads, unloads;
-    uint32_t turn;   /* counts the holders of the lock */
-    unsigned group;  /* enum call_group: calls of the groups up to this one are redirected */
-    bool libc_frees; /* free() is libc's own, not that of a library before it */
+    _Atomic unsigned long long loads;
+    unsigned long long unloads;
+    uint32_t turn;          /* counts the holders of the lock */
+    _Atomic unsigned group; /* enum call_group: calls of the groups up to this one are redirected */
+    bool libc_frees;        /* free() is libc's own, not that of a library before it */
 };
 enum call_group {
     CALLS_ON_PROCESS, /* that could take from us what we hold, or make another process: from the start on */

@@ -18,7 +18,8 @@
 enum { ROWS = MW_PAGE_SIZE / sizeof(struct variable) };
 static_assert(MW_PAGE_SIZE % sizeof(struct variable) == 0, "whole rows on a page");
 #define LOOK_AGAIN ((uint64_t)1 << 21) /* time stamps: about a millisecond */
-#define LOOK_PART 64u                  /* and at least so many times as long as a look takes */
+#define LOOK_PART 64u                  /* and at least so many times as long as a look takes, up to */
+#define LOOK_LATEST ((uint64_t)1 << 26)
 
 MW_SIGNAL_SAFE uint32_t watch_pages(const struct variable *v) {
     return (uint32_t)(((v->address & PAGE_MASK) + v->size + PAGE_MASK) >> PAGE_SHIFT);
@@ -103,20 +104,20 @@ MW_SIGNAL_SAFE static bool is_due(uint32_t id) {
                      atomic_load_explicit(&mw.endings.looks[id % LOOKS_KEPT].due, memory_order_relaxed)) >= 0;
 }
 
-/* A thread that reaches other pages than the one that has faulted asks about those. */
 MW_SIGNAL_SAFE bool watch_holds(uint32_t page, bool lately) {
     static const mw_ending taken = {.why = MW_END_TAKEN};
     uint32_t id = mw.arena.pages[page].head;
-    if (!id || mw_thread.looked_at == id) return true;
-    mw_thread.looked_at = id;
-    if (lately && !is_due(id)) return true;
+    if (!id || (lately ? !is_due(id) : mw_thread.looked_at == id)) return true;
     struct variable *v = &mw.registry.variables[id];
     struct adoption adoption = {v->address, watch_pages(v), v->page};
     uint64_t before = __builtin_ia32_rdtsc();
     if (adoption_is_there(&adoption)) {
-        uint64_t now = __builtin_ia32_rdtsc(), took = (now - before) * LOOK_PART;
+        uint64_t now = __builtin_ia32_rdtsc(), pause = (now - before) * LOOK_PART;
+        if (pause < LOOK_AGAIN) pause = LOOK_AGAIN;
+        if (pause > LOOK_LATEST) pause = LOOK_LATEST; /* this thread may have waited for a CPU meanwhile */
         atomic_store(&mw.endings.looks[id % LOOKS_KEPT].id, id);
-        atomic_store(&mw.endings.looks[id % LOOKS_KEPT].due, now + (took > LOOK_AGAIN ? took : LOOK_AGAIN));
+        atomic_store(&mw.endings.looks[id % LOOKS_KEPT].due, now + pause);
+        mw_thread.looked_at = id;
         return true;
     }
     if (watch_end(id, v, &taken)) {

@@ -78,7 +78,9 @@ MW_SIGNAL_SAFE static enum run_result run_watched(ucontext_t *context, uintptr_t
     uint32_t page = in_arena(address) ? NO_PAGE : arena_page_at(address);
     mw_thread.looked_at = 0;
     if (unlikely(page != NO_PAGE) && !watch_holds(page, true)) return RUN_LATER;
+    mw_thread.faulted = page + 1; /* of the arena's own: 0 */
     enum run_result result = executor_run(context, address);
+    mw_thread.faulted = 0;
     bool ended = result == RUN_NOT_OURS && arena_page_at(address) == NO_PAGE;
     return unlikely(ended) ? RUN_LATER : result;
 }
