@@ -147,12 +147,15 @@ static int entry_of(const char *name) {
 
 /* ---- modules ---- */
 
+static bool is_named(const struct dl_phdr_info *info, const char *start) {
+    const char *name = strrchr(info->dlpi_name, '/');
+    return !strncmp(name ? name + 1 : info->dlpi_name, start, strlen(start));
+}
+
 /* The kernel's and libc's own need no redirection, and must not have it. */
 static bool is_exempt(const struct dl_phdr_info *info) {
-    const char *name = strrchr(info->dlpi_name, '/');
-    name = name ? name + 1 : info->dlpi_name;
-    return !strncmp(name, "linux-vdso", 10) || !strncmp(name, "ld-linux", 8) || !strncmp(name, "libc.so", 7) ||
-           !strncmp(name, "libpthread.so", 13);
+    return is_named(info, "linux-vdso") || is_named(info, "ld-linux") || is_named(info, "libc.so") ||
+           is_named(info, "libpthread.so");
 }
 
 /* A table entry of `type` that holds `target`: would a call through it arrive at the function that we stand for? One
@@ -232,6 +235,7 @@ static int patch_all(struct module *m, enum whose whose, bool *unbound) {
 struct scan {
     unsigned long long loads, unloads; /* how many there had been when the modules were counted */
     unsigned first, counted, visited;
+    struct module libc;
     bool changed; /* the list of modules isn't any more what was counted */
     bool unbound;
     int error;
@@ -258,6 +262,7 @@ static int learn(struct dl_phdr_info *info, size_t size, void *data) {
     (void)size;
     struct scan *scan = data;
     struct module m = module_of(info);
+    if (is_named(info, "libc.so")) scan->libc = m;
     bool first = !scan->visited++, ours = module_has(&m, (uintptr_t)&mw);
     if ((!first && !ours) || !module_read(&m)) return 0;
     if (first && !mw.modules.learned) scan->error = patch_all(&m, PROGRAMS, &scan->unbound);
@@ -310,7 +315,7 @@ static struct scan scan(void) {
     mw.modules.learned = true;
     interpose_dlsym = (void *(*)(void *, const char *))(entries[0].own ? entries[0].own : entries[0].libc);
     process_Fork = (pid_t (*)(void))entries[entry_of("_Fork")].libc;
-    mw.modules.libc_frees = entries[entry_of("free")].libc == entries[entry_of("free")].own;
+    mw.modules.libc_frees = module_has(&found.libc, (uintptr_t)entries[entry_of("free")].own);
     for (int pass = 0; pass < 2 && (!pass || found.unbound) && !found.changed && !found.error; pass++) {
         found.visited = 0;
         dl_iterate_phdr(visit, &found);

@@ -15,7 +15,7 @@ struct modules { /* the first `patched` modules of the loader's list, as it was 
     uint32_t turn;          /* counts the holders of the lock */
     _Atomic unsigned group; /* enum call_group: calls of the groups up to this one are redirected */
     bool learned;           /* what the program's stubs stand for */
-    bool libc_frees;        /* free() is libc's own, not that of a library before it */
+    bool libc_frees;        /* our free() is libc's own, not that of a library before it, or of another core */
 };
 enum call_group {
     CALLS_ON_PROCESS, /* that could take from us what we hold, or make another process: from the start on */
