@@ -22,7 +22,10 @@ keys of the dict were deleted at once; ``replace``: the object's ``__dict__`` wa
 another order."""
 
 
-End = Literal["", "unwatched", "rebound", "replaced", "deleted", "left", "dropped", "collected", "exit", "closed"]
+End = Literal[
+    "", "unwatched", "rebound", "replaced", "deleted", "left", "dropped", "collected", "exit", "closed", "released",
+    "taken",
+]  # fmt: skip
 """Why a watch ended; see :class:`Unwatched`."""
 
 Given = Literal["", "plain", "computed"]
@@ -257,12 +260,14 @@ class Unwatched(msgspec.Struct, frozen=True, tag="unwatched", tag_field="event")
     """``unwatched``: ``unwatch()`` was called. ``rebound``: a name, attribute or item (``target``) was given something
     else; ``replaced``: another watched value. ``deleted``: one was deleted. ``left``: a function that held the value
     ended. ``dropped``: the last reference went away in some other way; ``collected``: while a garbage collection ran.
-    ``exit``: the program ended; ``closed``: its session did. ``""``: not known."""
+    ``exit``: the program ended; ``closed``: its session did. ``released``: the owner of memory that was watched where
+    it lay freed, resized, moved or unmapped it, by the call ``target``; ``taken``: that was found out later: the memory
+    wasn't there any more, or was another's. ``""``: not known."""
     site: Site | None = None
     """Where; None if that isn't known."""
     target: str = ""
-    """What was rebound or deleted: a name (``limit``), an attribute (``.limit``), an item (``[]``); ``""``: not known.
-    What it held may have held the watched value."""
+    """Of ``released``, the call: ``munmap``. Otherwise what was rebound or deleted: a name (``limit``), an attribute
+    (``.limit``), an item (``[]``); ``""``: not known. What it held may have held the watched value."""
     given: Given = ""
     """Of ``rebound``: what ``target`` was given."""
 

@@ -332,7 +332,7 @@ class States:
                 kept.append(content)
             elif content.begins or not content.data:
                 continue
-            elif not first and (value.writes or seq):  # after a loss: what is there now
+            elif not content.always and not first and (value.writes or seq):  # after a loss: what is there now
                 if self._until.covers(content.journal, content.time_ns):
                     value.memory.fill(content.offset, content.data, self._tick)
             else:

@@ -18,7 +18,7 @@
  * there.
  *
  * Adapter guarantees (the specification's): a page is touched before it is registered; it lives at least as long as its
- * watch; all writes to the watched value hit the page.
+ * watch, or the watch ends with it; all writes to the watched value hit the page.
  *
  * Errors: every call returns 0 (or an id, or a pointer) or a negative mw_error; mw_strerror() gives a sentence that
  * says what to do. Calls may come from any thread. Async-signal-safe are only mw_set_context, mw_intern_site,
@@ -108,6 +108,10 @@ int mw_page_free(void *page, size_t n);
  * is registered: a write through it later makes no event. */
 void *mw_write_view(const void *watched);
 
+/* Copies bytes of the program's to pages from mw_page_alloc that are still zeros and have no variable: no event. Large
+ * memory that was never touched stays so: it takes neither time nor room, and reads as zeros there. Errors: PAGE. */
+int mw_page_fill(void *page, const void *bytes, size_t size);
+
 /* Has the adapter told of each store to pages from mw_page_alloc, instead of recording it: the program's own memory,
  * of which the adapter records what a store means, in a page that shadows it (mw_write_shadow). Until mw_page_free().
  * Errors: PAGE. */
@@ -147,16 +151,21 @@ typedef uint32_t mw_variable_id; /* 1, 2, 3, ...: never used twice in a process 
 
 /* Registers whole pages: page_base and size are multiples of 4096. Pages from mw_page_alloc are registered without a
  * system call; memory of the adapter's own is adopted in place: same address, same contents, remapped as a watched view
- * (no other thread may write to it during this call). The contents at this moment are recorded.
+ * (no other thread may write to it during this call). The contents at this moment are recorded: of more than 128 KiB,
+ * page by page, each before its first store. At most 4 GiB - 1.
  * Returns the id (> 0). Errors: NOT_STARTED, NO_JOURNAL, ALIGNMENT, NOT_MAPPED, NOT_TOUCHED, SHARED, REGISTERED, FLAGS,
  * LIMIT, NO_MEMORY, FILE_SIZE, JOURNAL_FULL, INTERPOSE. */
 int64_t mw_register_page(void *page_base, size_t size, uint32_t flags, mw_depth depth);
 
 /* Registers a part of pages from mw_page_alloc, for adapters that put several variables on one page: a store is known
- * to the byte, so nothing is ambiguous. The range lies within one page. Errors as above, and NOT_ARENA. */
+ * to the byte, so nothing is ambiguous. The range may go over several pages of one block. Errors as above, and
+ * NOT_ARENA. */
 int64_t mw_register_range(void *start, size_t size, uint32_t flags, mw_depth depth);
 
-/* Ends a watch. An adopted page becomes ordinary memory again, in place. Errors: NO_VARIABLE. */
+/* Ends a watch. An adopted page becomes ordinary memory again, in place; if it isn't there any more, or another has it,
+ * that stays as it is. Its owner may free, move, resize, unmap or protect it at any time: its watch ends then, or as
+ * soon as that is noticed, with a record (MW_END_RELEASED, MW_END_TAKEN). docs/decisions/adopted-memory.md. Errors:
+ * NO_VARIABLE. */
 int mw_unregister_page(mw_variable_id id);
 
 /* Why a watch ended, as far as its adapter knows. */
@@ -170,7 +179,9 @@ typedef enum mw_end {
     MW_END_DROPPED = 6,   /* its last reference went away, in some other way */
     MW_END_COLLECTED = 7, /* that happened while a garbage collection ran */
     MW_END_EXIT = 8,      /* the runtime was being taken down */
-    MW_END_CLOSED = 9,    /* the journal was closed: written by the core */
+    MW_END_CLOSED = 9,    /* the journal was closed: written by the core, as the next two are */
+    MW_END_RELEASED = 10, /* its owner freed, moved, resized or unmapped the memory; `target` is the call: "munmap" */
+    MW_END_TAKEN = 11,    /* the memory was found to be no longer there, or another's: since when isn't known */
 } mw_end;
 enum {                      /* of REBOUND: what is known of the new value */
        MW_END_COMPUTED = 1, /* it was computed from the watched one: x = x + 1 */

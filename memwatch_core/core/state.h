@@ -31,6 +31,7 @@
 #include "memory/userfaultfd.h"
 #include "memwatch.h"
 #include "stores/code_blocks.h"
+#include "stores/endings.h"
 #include "stores/executor.h"
 #include "stores/instruction.h"
 #include "stores/kernel_writes.h"
@@ -62,6 +63,7 @@ struct mw_core {
     struct sites sites;
     struct stacks stacks;
     struct registry registry;
+    struct endings endings;
     struct conditions conditions;
     struct condition_texts condition_texts;
     uint64_t secret_key[2]; /* of masks.h: made at the start, never written anywhere; forked children have it as well */

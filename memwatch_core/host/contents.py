@@ -19,6 +19,8 @@ class Content(NamedTuple):
     data: bytes
     begins: bool = False
     """The variable is registered here: ``data`` is empty, and its bytes are zero but for what follows."""
+    always: bool = False
+    """They are what the variable held from its beginning on, until its first event there: told no earlier."""
 
 
 Told = Callable[[Content], object]

@@ -339,10 +339,11 @@ class JournalDecoder:
 
     def _fill(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
         (offset,) = layout.head_of(payload, layout.CONTENT)
-        data = payload[layout.CONTENT.size :]
+        data, always = self._variables.content(record.id, offset, payload[layout.CONTENT.size :])
         if self._contents is not None:
-            self._contents(Content(self.journal, record.id, record.time, self._stores.seq, offset, data))
-        if not self._variables.fill(record.id, offset, data):
+            seq = self._stores.seq
+            self._contents(Content(self.journal, record.id, record.time, seq, offset, data, always=always))
+        if not self._variables.fill(record.id, offset, data) and not always:
             self._losses.change(record, offset, len(data), batch)
 
     def _unregister(self, record: RawRecord, payload: bytes, batch: Batch) -> None:

@@ -66,14 +66,18 @@ class _Watch:
     """A registered variable, and whether sinks know it."""
 
     __slots__ = (
-        "aliases", "announced", "depth", "described", "first", "flags", "followed", "metadata", "places", "registered",
-        "repeated", "shown", "time", "weight",
+        "aliases", "announced", "depth", "described", "first", "flags", "followed", "lead", "metadata", "places",
+        "registered", "repeated", "shown", "time", "told", "weight",
     )  # fmt: skip
 
     def __init__(self, time: int, size: int, flags: int, depth: tuple[int, int], repeated: bool = False) -> None:
         self.time, self.registered, self.flags, self.depth = time, size, flags, depth
         self.repeated = repeated
         """Its first value isn't in the journal any more."""
+        self.told: set[int] | None = None
+        """The pages whose contents were recorded, if that is done before their first store."""
+        self.lead = 0
+        """Bytes before it on its first page."""
         self.metadata = Metadata()
         self.described = 0
         self.announced = False
@@ -91,6 +95,11 @@ class _Watch:
         """Bytes of the value."""
         size = self.metadata.size
         return self.registered if size is None or self.is_slab else max(0, min(size, self.registered))
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it isn't decoded as a whole."""
+        return self.size > VALUE_LIMIT or self.told is not None
 
     @property
     def is_slab(self) -> bool:
@@ -162,10 +171,13 @@ class Variables:
 
     def register(self, record: RawRecord, payload: bytes, batch: Batch) -> None:
         """Handles a VARIABLE record."""
-        flags, size, start, stop, _ = layout.REGISTERED.unpack(payload)
+        flags, size, start, stop, address = layout.REGISTERED.unpack(payload)
         self._forget(record.id)
-        repeated = bool(record.flags & layout.Flag.REPEATED or flags & layout.UNTOLD)
+        later = bool(flags & layout.LATER)
+        repeated = bool(record.flags & layout.Flag.REPEATED or (flags & layout.UNTOLD and not later))
         watch = self._watches[record.id] = _Watch(record.time, size, flags, (start, stop), repeated)
+        if later:
+            watch.told, watch.lead = set(), address % layout.PAGE
         self._last = max(self._last, record.id)
         self._define(record.id, watch, provisional=True)
 
@@ -227,6 +239,18 @@ class Variables:
         batch.weigh(len(payload))
         name = self._name_of(record.id)
         batch.add(Unfollowed(record.time, self._pid, name, record.id, self._journal, *not_followed(payload)))
+
+    def content(self, ident: int, offset: int, data: bytes) -> tuple[bytes, bool]:
+        """The bytes of a CONTENT record, with zeros that it leaves out; and whether the variable held them from its
+        beginning on."""
+        watch = self._watches.get(ident)
+        if watch is None or watch.told is None:
+            return data, False
+        number = (watch.lead + offset) // layout.PAGE
+        end = min((number + 1) * layout.PAGE - watch.lead, watch.registered)
+        always = number not in watch.told and not watch.repeated
+        watch.told.add(number)
+        return data.ljust(max(0, end - offset), b"\0"), always
 
     def fill(self, ident: int, offset: int, data: bytes) -> bool:
         """Handles a CONTENT record: the variable's bytes. False if they differ from those that the events so far
@@ -326,7 +350,7 @@ class Variables:
         self._stores.define(
             variable,
             None if meta.path is None else cut(meta.path),
-            None if serializer is _NONE or size > VALUE_LIMIT else serializer.decode,
+            None if serializer is _NONE or watch.is_large else serializer.decode,
             number(serializer.format, size),
             serializer.part,
             follows and watch.followed == size,
@@ -355,7 +379,7 @@ class Variables:
             batch.add(Watched(time, watch.shown, Shown(cut(watch.metadata.shown) or "an object")))
         elif watch.shown is not None:
             watch.announced = True
-            large = watch.shown.size > VALUE_LIMIT
+            large = watch.is_large
             batch.weigh(DECODED * min(watch.followed, BEGINNING if large else VALUE_LIMIT))
             secret = watch.flags & layout.SECRET
             made_by = self._serializers.get(watch.shown.serializer)

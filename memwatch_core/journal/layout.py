@@ -11,7 +11,7 @@ from .session import READER_FILE as READER_FILE
 
 MAGIC = b"MEMWATCH"
 VERSION_MAJOR = 1
-VERSION_MINOR = 7
+VERSION_MINOR = 8
 HEADER_SIZE = 4096
 SLOT_SIZE = 64
 SEGMENT_SLOTS = 16384
@@ -135,9 +135,10 @@ FLAGS = {1: "track_threads", 2: "track_sql", 4: "track_all_vars", 8: "track_loca
 
 TAG_SHIFT = 4
 """Behind these bits of a cell's flags there may be more of a secret's hash."""
-SECRET, MASK_BYTES, MASK_WHOLE, UNTOLD = 16, 32, 64, 128
+SECRET, MASK_BYTES, MASK_WHOLE, UNTOLD, LATER = 16, 32, 64, 128, 256
 """Bits of VARIABLE.flags: its value is a secret; each of its bytes is masked; its 8 bytes are hashed as one; bytes
-without a CONTENT record aren't known."""
+without a CONTENT record aren't known; each page has one before its first STORE, with zeros at its end left out."""
+PAGE = 4096
 
 HEADER = Struct("<8sHHIIIQQ16s16s16sII")
 """magic, version major, minor, header_size, slot_size, segment_slots, pid, started, runtime, tracker, session,
@@ -175,7 +176,7 @@ ENDING = Struct("<IBBB36sx")
 """The payload of an UNREGISTERED: site, number in ENDS, flags, length of the target, target."""
 ENDS: dict[int, End] = {
     1: "unwatched", 2: "rebound", 3: "replaced", 4: "deleted", 5: "left", 6: "dropped", 7: "collected", 8: "exit",
-    9: "closed",
+    9: "closed", 10: "released", 11: "taken",
 }  # fmt: skip
 """Why a watch ended; unknown numbers count as unknown."""
 GIVEN: dict[int, Given] = {1: "computed", 2: "plain", 3: "computed"}

@@ -9,6 +9,12 @@ ITEM = "[]"
 """The target of a store to an item, whose key isn't known."""
 _DONE = {"rebound": "rebound", "replaced": "given another watched value", "deleted": "deleted"}
 
+_RELEASED = {
+    "free": "freed", "realloc": "resized", "reallocarray": "resized", "munmap": "unmapped", "mmap": "mapped anew",
+    "mremap": "moved or resized", "madvise": "emptied", "mprotect": "protected", "pkey_mprotect": "protected",
+    "brk": "given up", "sbrk": "given up",
+}  # fmt: skip
+
 
 def is_own(record: Unwatched) -> bool:
     """Whether what was rebound or deleted has the variable's name."""
@@ -30,6 +36,10 @@ def ending(record: Unwatched, place: str) -> str:
         return f": {_what(record)}{where}"
     if record.why == "collected":
         return f": dropped during a garbage collection{where}"
+    if record.why == "released":
+        return f": its memory was {_RELEASED.get(record.target, 'given up')} ({clean(record.target)}){where}"
+    if record.why == "taken":
+        return ": its memory is no longer there, or something else's; since when isn't known"
     said = {"unwatched": "unwatch()", "dropped": "dropped"}.get(record.why, "")
     return f": {said}{where}" if said else ""
 

@@ -54,7 +54,7 @@ class Sources:
     def _calls(self, file: str) -> dict[str, set[str]]:
         """Files whose functions a file names, with their names."""
         body = re.sub(r"^#include.*$|\"(?:[^\"\\\n]|\\.)*\"", "", self.texts[file], flags=re.MULTILINE)
-        pasted = {f"replaced_{name}" for name in re.findall(r"(?:CALLS|SIGNALS|ENTRY)\(\w+, (\w+)", body)}
+        pasted = {f"replaced_{name}" for name in re.findall(r"(?:CALLS|SIGNALS|MEMORY|ENTRY)\(\w+, (\w+)", body)}
         found: dict[str, set[str]] = defaultdict(set)
         for name in {*re.findall(r"\b\w+\b", body), *pasted}:
             if self.defined.get(name, file) != file and not re.search(rf"(?:\.|->){name}\b", body):

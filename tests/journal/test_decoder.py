@@ -298,6 +298,8 @@ def test_end_of_a_watch_is_told_as_far_as_the_record_says(tmp_path: Path) -> Non
         (4, 7, 0, b""): ("collected", 4, "", ""),
         (0, 8, 0, b""): ("exit", None, "", ""),
         (0, 9, 0, b""): ("closed", None, "", ""),
+        (4, 10, 0, b"munmap"): ("released", 4, "munmap", ""),
+        (0, 11, 0, b""): ("taken", None, "", ""),
         (4, 77, 0, b""): ("", 4, "", ""),  # of a later version
     }
     for ident, said in enumerate(ends, 1):

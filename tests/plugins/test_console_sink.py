@@ -159,6 +159,19 @@ def test_unchanged_and_lifecycle_are_shown_unless_changes_only() -> None:
         (Unwatched(NOW, 7, "limit", 3, why="unwatched", site=HERE), ": unwatch() at PLACE set_limit"),
         (Unwatched(NOW, 7, "limit", 3, why="exit"), " with the program"),
         (Unwatched(NOW, 7, "limit", 3, why="closed"), " with its session"),
+        (
+            Unwatched(NOW, 7, "limit", 3, why="released", site=HERE, target="munmap"),
+            ": its memory was unmapped (munmap) at PLACE set_limit",
+        ),
+        (
+            Unwatched(NOW, 7, "limit", 3, why="released", site=HERE, target="syscall"),
+            ": its memory was given up (syscall) at PLACE set_limit",
+        ),
+        (Unwatched(NOW, 7, "limit", 3, why="released", target="realloc"), ": its memory was resized (realloc)"),
+        (
+            Unwatched(NOW, 7, "limit", 3, why="taken"),
+            ": its memory is no longer there, or something else's; since when isn't known",
+        ),
         (Unwatched(NOW, 7, "limit", 3), ""),
     ],
 )

@@ -1,9 +1,9 @@
-/* adopted.c - the table of adopted pages: pages whose entries collide, at the table's end and over it, come and go.
+/* adopted.c - the table of adopted pages: pages side by side and far apart, at the ends of its parts, come and go.
  *
  *   adopted TRACKER JOURNAL SEED STEPS
  *
- * After each step every page that is adopted is found, as the page it was given, and no other one is; and the table
- * holds no deleted entry that a search would have to step over for nothing. Exit status 1 if anything isn't so. */
+ * After each step every page that is adopted is found, as the page it was given, no other one is, and the next one from
+ * any page on is the right one. Exit status 1 if anything isn't so. */
 #include <stdbool.h>
 #include <sys/mman.h>
 
@@ -13,7 +13,7 @@
 #include "state.h"
 #include "tracker.h"
 
-enum { PAGE = MW_PAGE_SIZE, PAGES = 96, WINDOW = 16 };
+enum { PAGE = MW_PAGE_SIZE, PAGES = 96 };
 #define AREA ((size_t)16 << 30)
 
 static struct {
@@ -27,12 +27,13 @@ static uint64_t draw(void) {
     return state;
 }
 
-/* Pages whose searches begin in the last entries of the table or the first ones. */
+/* Pages on both sides of a border between parts of the table, neighbours, and some anywhere. */
 static void choose(uint8_t *area) {
+    const size_t part = (size_t)ADOPTED_FAN * PAGE;
     for (unsigned n = 0; n < PAGES;) {
-        uint8_t *start = area + draw() % (AREA / PAGE) * PAGE;
-        unsigned at = adopted_slot((uintptr_t)start >> PAGE_SHIFT);
-        bool again = (at + WINDOW / 2) % ADOPTED_MAX >= WINDOW;
+        uint8_t *border = (uint8_t *)(((uintptr_t)area + draw() % (AREA / 2)) / part * part + part);
+        uint8_t *start = draw() % 2 ? border - 4 * PAGE + draw() % 8 * PAGE : area + draw() % (AREA / PAGE) * PAGE;
+        bool again = false;
         for (unsigned i = 0; i < n; i++) again |= pages[i].start == start;
         if (again) continue;
         REQUIRE(!mprotect(start, PAGE, PROT_READ | PROT_WRITE));
@@ -62,9 +63,14 @@ static void look(void) {
         REQUIRE(arena_writable(page)[0] == n && pages[n].start[0] == n);
     }
     REQUIRE(mw.adopted_pages.count == adopted);
-    for (unsigned at = 0; at < ADOPTED_MAX; at++)
-        REQUIRE(mw.adopted_pages.rows[at].number != ADOPTED_DELETED ||
-                mw.adopted_pages.rows[(at + 1) % ADOPTED_MAX].number != ADOPTED_FREE);
+    for (unsigned n = 0; n < PAGES; n++) { /* from each page on */
+        uint64_t from = (uintptr_t)pages[n].start >> PAGE_SHIFT, end = from + AREA / PAGE, first = end;
+        for (unsigned k = 0; k < PAGES; k++) {
+            uint64_t number = (uintptr_t)pages[k].start >> PAGE_SHIFT;
+            if (pages[k].id && number >= from && number < first) first = number;
+        }
+        REQUIRE(adopted_next(from, end) == first);
+    }
 }
 
 int main(int argc, char **argv) {
@@ -82,6 +88,6 @@ int main(int argc, char **argv) {
     }
     for (unsigned n = 0; n < PAGES; n++)
         if (pages[n].id) toggle(n), look();
-    for (unsigned at = 0; at < ADOPTED_MAX; at++) REQUIRE(!mw.adopted_pages.rows[at].number);
+    REQUIRE(!mw.adopted_pages.count);
     return 0;
 }

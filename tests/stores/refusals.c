@@ -70,9 +70,9 @@ static void full_journal(const char *tracker, const char *path) {
     EXPECT(error, MW_ERR_JOURNAL_FULL);
     TRUE(good > 100);
     TRUE(p[0] == (uint8_t)(good)); /* an announced write that can't be recorded didn't happen */
-    uint8_t *own = fresh(60, 1);
-    EXPECT(REGISTER(own, 60 * PAGE), MW_ERR_JOURNAL_FULL);
-    ordinary(__LINE__, path, own, 60);
+    uint8_t *own = fresh(16, 1);   /* of more, most is recorded later */
+    EXPECT(REGISTER(own, 16 * PAGE), MW_ERR_JOURNAL_FULL);
+    ordinary(__LINE__, path, own, 16);
     struct mw_stats before, after;
     mw_get_stats(&before);
     for (int i = 0; i < 5000; i++) ((volatile uint64_t *)p)[i & 7] = (uint64_t)i; /* runs on, and is counted as lost */
@@ -228,10 +228,15 @@ int main(int argc, char **argv) {
     EXPECT(mw_context_record(1, long_one, MW_CONTEXT_MAX + 1), MW_ERR_TOO_LONG);
     EXPECT(mw_thread_name(0, (const char *)long_one, 256), MW_ERR_TOO_LONG);
 
-    /* more pages than can be adopted: refused as a whole, nothing changed */
+    /* more bytes than an event can tell apart: refused as a whole */
     size_t many = 40000;
+    EXPECT(REGISTER((void *)(uintptr_t)0x100000000000, (size_t)1 << 32), MW_ERR_LIMIT);
     uint8_t *large = fresh(many, 1);
-    EXPECT(REGISTER(large, many * PAGE), MW_ERR_LIMIT);
+    first = REGISTER(large, many * PAGE);
+    TRUE(first > 0);
+    for (size_t i = 0; i < many; i += 999) large[i * PAGE + 8] = 0xdd;
+    EXPECT(mw_unregister_page((mw_variable_id)first), 0);
+    for (size_t i = 0; i < many; i += 999) TRUE(large[i * PAGE + 8] == 0xdd);
     ordinary(__LINE__, argv[2], large, many);
     munmap(large, many * PAGE);
     large = fresh(300, 1);

@@ -1,6 +1,7 @@
 /* pages.c - memwatch.h: pages of the arena, asked for and given back. */
 #include <errno.h>
 
+#include "memory/adoption.h"
 #include "memory/arena.h"
 #include "memory/fork_copy.h"
 #include "memwatch.h"
@@ -36,6 +37,18 @@ int mw_page_guard(void *page, size_t n) {
     for (uint32_t i = 0; block && i < n; i++) mw.arena.pages[first + i].guarded = true;
     core_release(taken);
     return block ? MW_OK : MW_ERR_PAGE;
+}
+
+int mw_page_fill(void *page, const void *bytes, size_t size) {
+    uintptr_t offset = (uintptr_t)page - mw.arena.watched;
+    if (!mw.started || !process_is_whole() || offset >= mw.arena.committed || offset & PAGE_MASK) return MW_ERR_PAGE;
+    uint32_t first = (uint32_t)(offset >> PAGE_SHIFT);
+    for (size_t i = 0, n = (size + PAGE_MASK) >> PAGE_SHIFT; i < n; i++)
+        if (first + i >= mw.arena.bump || page_state_of(first + (uint32_t)i) != PAGE_USED ||
+            mw.arena.pages[first + i].head)
+            return MW_ERR_PAGE;
+    adoption_copy(arena_writable(first), (uintptr_t)bytes, size);
+    return MW_OK;
 }
 
 void mw_set_guard_hook(mw_guard_hook hook) { __atomic_store_n(&mw.guard_hook, hook, __ATOMIC_RELEASE); }

@@ -111,7 +111,7 @@ static int start(mw_tracker wanted) {
         (error = registry_open()) || (error = code_blocks_open()) || (error = instructions_open()) ||
         (error = executor_open()) || (error = sites_open()) || (error = loaded_files_open()) ||
         (error = native_sites_open()) || (error = signals_take(mw_fault_handler)) ||
-        (error = interpose_modules(false)) || (mw.tracker->serve && (error = mw.tracker->serve()))) {
+        (error = interpose_modules(CALLS_ON_PROCESS)) || (mw.tracker->serve && (error = mw.tracker->serve()))) {
         if (mw.tracker) mw.tracker->close();
         mw.tracker = NULL;
         arena_take_down();

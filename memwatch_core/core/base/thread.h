@@ -30,7 +30,9 @@ struct thread {
     mw_path_hook subject_path;      /* who knows it then; NULL: nobody */
     uint64_t subject_number;
     uint32_t subject_length;
-    uint32_t hits; /* conditions that a write has met, and that its adapter wasn't told to act on yet */
+    uint32_t faulted;   /* 1 + the page at which this thread has met a fault, which is ours, then; 0: none */
+    uint32_t looked_at; /* the adopted variable whose memory was found to be there, by what this thread is at */
+    uint32_t hits;      /* conditions that a write has met, and that its adapter wasn't told to act on yet */
 };
 
 extern MW_HIDDEN MW_TLS struct thread mw_thread;

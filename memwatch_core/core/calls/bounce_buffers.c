@@ -10,11 +10,11 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #include "base/syscalls.h"
 #include "base/thread.h"
+#include "calls/call_origins.h"
 #include "journal/conditions.h"
 #include "journal/journal_format.h"
 #include "memory/adopted_pages.h"
@@ -22,7 +22,6 @@
 #include "memwatch.h"
 #include "state.h"
 #include "stores/guarded_copy.h"
-#include "stores/native_sites.h"
 #include "stores/page_span.h"
 
 #define KERNEL_MOST 0x7ffff000u /* bytes that the kernel transfers in one call */
@@ -30,18 +29,10 @@
 #define BLOCK 512u /* O_DIRECT wants no less, and addresses to match */
 
 bool adopted_within(uintptr_t start, size_t size) {
-    uintptr_t first = start >> PAGE_SHIFT,
-              count = ((start & PAGE_MASK) + (size < KERNEL_MOST ? size : KERNEL_MOST) + PAGE_MASK) >> PAGE_SHIFT;
-    if (count > ADOPTED_MAX) {
-        for (unsigned i = 0; i < ADOPTED_MAX; i++) {
-            uint64_t number = atomic_load_explicit(&mw.adopted_pages.rows[i].number, memory_order_relaxed);
-            if (number > ADOPTED_DELETED && number - first < count) return true;
-        }
-        return false;
-    }
-    for (uintptr_t i = 0; i < count; i++)
-        if (arena_page_at((first + i) << PAGE_SHIFT) != NO_PAGE) return true;
-    return false;
+    uintptr_t number = start >> PAGE_SHIFT,
+              end = number +
+                    (((start & PAGE_MASK) + (size < KERNEL_MOST ? size : KERNEL_MOST) + PAGE_MASK) >> PAGE_SHIFT);
+    return adopted_next(number, end) < end;
 }
 
 static size_t most(size_t size) { return size < KERNEL_MOST ? size : KERNEL_MOST; }
@@ -135,26 +126,14 @@ MW_SIGNAL_SAFE static size_t deliver(uintptr_t to, const uint8_t *bytes, size_t 
     return done;
 }
 
-/* The state of this thread, as far as an origin provider looks at it on the fault path. */
-MW_SIGNAL_SAFE static __attribute__((noinline)) void capture(ucontext_t *context) {
-    greg_t *registers = context->uc_mcontext.gregs;
-    registers[REG_RIP] = (greg_t)(uintptr_t)__builtin_return_address(0);
-    __asm__ volatile("movq %%rsp, %0; movq %%rbp, %1" : "=r"(registers[REG_RSP]), "=r"(registers[REG_RBP]));
-}
-
 MW_SIGNAL_SAFE size_t bounce_deliver(const struct placement *placement, const struct mwj_call *call, uintptr_t caller) {
     if (unlikely(!process_is_whole())) return 0; /* fork.c: it isn't there */
     const struct iovec *wanted = placement->wanted, *placed = placement->placed;
     size_t left = call->bytes, delivered = 0;
     ucontext_t context;
     uint64_t kept = mask_signals();
-    mw_origin origin = {.context = mw_thread.context};
-    mw_origin_provider provider = __atomic_load_n(&mw.origin_provider, __ATOMIC_ACQUIRE);
-    memset(&context, 0, sizeof context);
-    memcpy(&context.uc_sigmask, &kept, sizeof kept);
-    capture(&context);
-    if (provider) provider(&context, &origin);
-    native_site_of_call(caller, &origin);
+    mw_origin origin = call_origin(caller, kept, &context);
+    mw_thread.looked_at = 0;
     for (size_t i = 0; i < placement->count && left; i++) {
         size_t n = placed[i].iov_len < left ? placed[i].iov_len : left, done = n;
         if (placed[i].iov_base != wanted[i].iov_base)

@@ -11,6 +11,7 @@
 #include "base/descriptors.h"
 #include "base/messages.h"
 #include "base/syscalls.h"
+#include "calls/memory_calls.h"
 #include "calls/process_calls.h"
 #include "memory/userfaultfd.h"
 #include "state.h"
@@ -115,8 +116,36 @@ __asm__(".text\n"
         "    je 1f\n"
         "    cmp $436, %rdi\n" /* SYS_close_range */
         "    je 1f\n"
+        "    cmp $28, %rdi\n" /* the highest of mmap, mprotect, munmap, brk, mremap, madvise: memory_calls.c */
+        "    jbe 2f\n"
+        "    cmp $216, %rdi\n" /* SYS_remap_file_pages */
+        "    je 2f\n"
+        "    cmp $329, %rdi\n" /* SYS_pkey_mprotect */
+        "    je 2f\n"
         "    jmp process_system_call\n"
         "1:  jmp own_system_call\n"
+        "2:  cmp $9, %rdi\n"
+        "    jb process_system_call\n"
+        "    push %rdi\n"
+        "    push %rsi\n"
+        "    push %rdx\n"
+        "    push %rcx\n"
+        "    push %r8\n"
+        "    push %r9\n"
+        "    push 48(%rsp)\n" /* where syscall() returns to */
+        "    .cfi_adjust_cfa_offset 56\n"
+        "    call memory_system_call\n"
+        "    pop %r9\n"
+        "    pop %r9\n"
+        "    pop %r8\n"
+        "    pop %rcx\n"
+        "    pop %rdx\n"
+        "    pop %rsi\n"
+        "    pop %rdi\n"
+        "    .cfi_adjust_cfa_offset -56\n"
+        "    jmp process_system_call\n"
         "    .cfi_endproc\n"
         ".size replaced_syscall, . - replaced_syscall\n");
 static_assert(SYS_close == 3 && SYS_dup2 == 33 && SYS_dup3 == 292 && SYS_close_range == 436, "as in the code above");
+static_assert(SYS_mmap == 9 && SYS_madvise == 28 && SYS_remap_file_pages == 216 && SYS_pkey_mprotect == 329,
+              "as in the code above");

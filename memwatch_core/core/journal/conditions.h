@@ -34,6 +34,7 @@ MW_HIDDEN void conditions_judge_for(uint32_t tid, const struct store *store, con
 /* Records an event, and judges it. */
 MW_SIGNAL_SAFE static inline int conditions_store(const struct variable *v, const struct store *store,
                                                   const uint8_t *before, const uint8_t *after) {
+    if (unlikely(v->flags & MW_LATER)) registry_tell_pages(v, store->offset, store->length);
     int error = journal_store(store, before, after);
     if (unlikely(v->flags & MW_JUDGED) && !error) conditions_judge_for(thread_id(), store, before, after);
     return error;

@@ -482,7 +482,8 @@ MW_SIGNAL_SAFE int journal_variable(uint32_t id, const struct variable *v) {
     struct journal *j = &mw.journal;
     struct mwj_slot *slot = reserve(j, 1, 0);
     if (!slot) return full(j);
-    struct mwj_variable record = {.flags = v->flags & ~MW_JUDGED};
+    struct mwj_variable record = {.flags = v->flags & ~MW_OWN_FLAGS};
+    if (v->flags & MW_LATER) record.flags |= MWJ_UNTOLD | MWJ_LATER;
     memcpy(record.size, &v->size, 8);
     memcpy(record.depth_start, &v->depth_start, 8);
     memcpy(record.depth_stop, &v->depth_stop, 8);
@@ -495,7 +496,7 @@ MW_SIGNAL_SAFE int journal_variable(uint32_t id, const struct variable *v) {
     return MW_OK;
 }
 
-int journal_unregistered(uint32_t id, struct variable *v, const mw_ending *ending) {
+MW_SIGNAL_SAFE int journal_unregistered(uint32_t id, struct variable *v, const mw_ending *ending) {
     struct mwj_slot *slot = reserve(&mw.journal, 1, 0);
     /* of the last segment so far, in which the record is, or the one before it */
     atomic_store(&v->ended, slot ? (uint32_t)journal_segments(&mw.journal) : 1);

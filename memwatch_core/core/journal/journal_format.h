@@ -8,7 +8,7 @@
 
 #define MWJ_MAGIC "MEMWATCH"
 #define MWJ_VERSION_MAJOR 1
-#define MWJ_VERSION_MINOR 7
+#define MWJ_VERSION_MINOR 8
 #define MWJ_HEADER_SIZE 4096u
 #define MWJ_SLOT_SIZE 64u
 #define MWJ_SEGMENT_SLOTS 16384u
@@ -51,6 +51,8 @@ enum mwj_flag {
     MWJ_REPEATED = 64,
     MWJ_MORE = 128
 };
+
+enum mwj_variable_flag { MWJ_UNTOLD = 128, MWJ_LATER = 256 }; /* beside those of memwatch.h */
 
 struct mwj_lost { /* stores to one variable that ran and couldn't be recorded */
     _Atomic uint32_t variable;

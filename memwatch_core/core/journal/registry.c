@@ -33,15 +33,56 @@ MW_SIGNAL_SAFE static int record_masked(uint32_t id, const struct variable *v, c
     return error;
 }
 
+MW_SIGNAL_SAFE static uint64_t without_zeros(const uint8_t *bytes, uint64_t n) {
+    static const uint8_t zeros[64];
+    while (n >= 64 && !memcmp(bytes + n - 64, zeros, 64)) n -= 64;
+    while (n && !bytes[n - 1]) n--;
+    return n;
+}
+
+/* Of a page as far as the variable lies on it; zeros at its end needn't be said. */
+MW_SIGNAL_SAFE static int record_page(uint32_t id, const struct variable *v, uint32_t page, const uint8_t *bytes) {
+    uint64_t base = (v->address & ~(uint64_t)PAGE_MASK) + ((uint64_t)(page - v->page) << PAGE_SHIFT);
+    uint64_t start = v->address > base ? v->address : base, end = v->address + v->size, offset = start - v->address;
+    if (end > base + MW_PAGE_SIZE) end = base + MW_PAGE_SIZE;
+    uint64_t n = without_zeros(bytes + (start - base), end - start);
+    return journal_blob(MWJ_CONTENT, 0, thread_id(), id, &offset, 8, bytes + (start - base), n);
+}
+
+MW_SIGNAL_SAFE void registry_tell_page(uint32_t page, const uint8_t *bytes) {
+    int error = MW_OK;
+    const struct variable *v;
+    if (mw.arena.pages[page].told) return;
+    for (uint32_t id = mw.arena.pages[page].head; id && !error; id = variable_next(v, page)) {
+        v = &mw.registry.variables[id];
+        if (v->flags & MW_LATER) error = record_page(id, v, page, bytes);
+    }
+    mw.arena.pages[page].told = !error;
+}
+
+MW_SIGNAL_SAFE void registry_tell_pages(const struct variable *v, uint64_t offset, uint64_t length) {
+    uint64_t start = (v->address & PAGE_MASK) + offset, last = (start + length - 1) >> PAGE_SHIFT;
+    for (uint64_t i = start >> PAGE_SHIFT; i <= last; i++)
+        registry_tell_page(v->page + (uint32_t)i, arena_writable(v->page + (uint32_t)i));
+}
+
+/* Of the pages that have been recorded, once more. */
+MW_SIGNAL_SAFE static int record_again(uint32_t id, const struct variable *v) {
+    int error = MW_OK;
+    uint32_t last = v->page + (uint32_t)(((v->address & PAGE_MASK) + v->size - 1) >> PAGE_SHIFT);
+    for (uint32_t page = v->page; page <= last && !error; page++)
+        if (mw.arena.pages[page].told) error = record_page(id, v, page, arena_writable(page));
+    return error;
+}
+
 MW_SIGNAL_SAFE int registry_record_content(uint32_t id, const struct variable *v, bool whole) {
     int error = MW_OK;
     const uint8_t *bytes = arena_writable(v->page) + (v->address & PAGE_MASK);
     if (v->flags & MW_MASKS) return record_masked(id, v, bytes);
-    static const uint8_t zeros[64];
+    if (v->flags & MW_LATER) return whole ? record_again(id, v) : MW_OK;
     for (uint64_t at = 0; at < v->size && !error; at += MW_EVENT_MAX) {
         uint64_t n = v->size - at < MW_EVENT_MAX ? v->size - at : MW_EVENT_MAX;
-        while (!whole && n >= 64 && !memcmp(bytes + at + n - 64, zeros, 64)) n -= 64; /* without a record, they are 0 */
-        while (!whole && n && !bytes[at + n - 1]) n--;
+        if (!whole) n = without_zeros(bytes + at, n); /* without a record, they are 0 */
         if (n) error = journal_blob(MWJ_CONTENT, 0, thread_id(), id, &at, 8, bytes + at, n);
     }
     return error;
@@ -50,11 +91,14 @@ MW_SIGNAL_SAFE int registry_record_content(uint32_t id, const struct variable *v
 /* ---- in a forked child ---- */
 
 MW_SIGNAL_SAFE void registry_untell(void) {
-    for (uint32_t page = 0; page < mw.arena.bump; page++)
-        for (uint32_t id = mw.arena.pages[page].head; id; id = mw.registry.variables[id].next) {
+    for (uint32_t page = 0; page < mw.arena.bump; page++) {
+        if (page_state_of(page) != PAGE_USED) continue;
+        mw.arena.pages[page].told = false;
+        for (uint32_t id = mw.arena.pages[page].head; id; id = variable_next(&mw.registry.variables[id], page)) {
             uint32_t live = LIVE;
             atomic_compare_exchange_strong(&mw.registry.variables[id].live, &live, LIVE_UNTOLD);
         }
+    }
 }
 
 /* To a journal that was just made. */
@@ -66,6 +110,7 @@ MW_SIGNAL_SAFE int registry_tell(void) {
         if (!atomic_compare_exchange_strong(&v->live, &live, LIVE)) continue;
         error = journal_variable(id, v);
         if (!error) error = registry_record_content(id, v, false);
+        if (!error && v->flags & MW_LATER) error = record_page(id, v, v->page, arena_writable(v->page));
         if (!error && v->metadata)
             error = journal_blob(MWJ_METADATA, 0, thread_id(), id, NULL, 0, v->metadata, v->metadata_length);
     }
@@ -74,7 +119,8 @@ MW_SIGNAL_SAFE int registry_tell(void) {
 
 MW_SIGNAL_SAFE void registry_lose(void) {
     for (uint32_t page = 0; page < mw.arena.bump; page++) {
-        for (uint32_t id = mw.arena.pages[page].head; id; id = mw.registry.variables[id].next)
+        if (page_state_of(page) != PAGE_USED) continue;
+        for (uint32_t id = mw.arena.pages[page].head; id; id = variable_next(&mw.registry.variables[id], page))
             mw.registry.variables[id].live = ENDED;
         mw.arena.pages[page].head = 0;
     }
@@ -99,8 +145,9 @@ MW_SIGNAL_SAFE int registry_record(uintptr_t at, const struct page_piece *pieces
     uintptr_t piece_at = at;
     for (unsigned i = 0; i < count; piece_at += pieces[i++].length) {
         if (pieces[i].page == NO_PAGE) continue;
-        for (uint32_t id = mw.arena.pages[pieces[i].page].head; id; id = mw.registry.variables[id].next) {
-            const struct variable *v = &mw.registry.variables[id];
+        const struct variable *v;
+        for (uint32_t id = mw.arena.pages[pieces[i].page].head; id; id = variable_next(v, pieces[i].page)) {
+            v = &mw.registry.variables[id];
             if (!variable_overlaps(v, piece_at, pieces[i].length)) continue;
             uint64_t start = at > v->address ? at : v->address;
             if (start < piece_at) continue; /* seen on the page before */
@@ -137,8 +184,9 @@ MW_SIGNAL_SAFE int registry_record(uintptr_t at, const struct page_piece *pieces
 
 MW_SIGNAL_SAFE void registry_record_kernel(uint32_t page, const uint8_t *before, const uint8_t *after, int asked,
                                            const struct kernel_caller *caller) {
-    for (uint32_t id = mw.arena.pages[page].head; id; id = mw.registry.variables[id].next) {
-        const struct variable *v = &mw.registry.variables[id];
+    const struct variable *v;
+    for (uint32_t id = mw.arena.pages[page].head; id; id = variable_next(v, page)) {
+        v = &mw.registry.variables[id];
         uint64_t base = (v->address & ~(uint64_t)PAGE_MASK) + ((uint64_t)(page - v->page) << PAGE_SHIFT);
         uint64_t first = v->address > base ? v->address - base : 0, end = v->address + v->size - base;
         if (end > MW_PAGE_SIZE) end = MW_PAGE_SIZE;
@@ -162,6 +210,7 @@ MW_SIGNAL_SAFE void registry_record_kernel(uint32_t page, const uint8_t *before,
             .call = &caller->call,
             .mask = v->flags & MW_MASKS,
         };
+        if (unlikely(v->flags & MW_LATER)) registry_tell_page(page, before);
         if (!journal_store(&store, before + start, after + start) && unlikely(v->flags & MW_JUDGED))
             conditions_judge_for(caller->tid, &store, before + start, after + start);
     }

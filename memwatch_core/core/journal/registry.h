@@ -21,7 +21,13 @@ struct variable {
     _Atomic uint32_t ended; /* segment of the UNREGISTERED record, + 1; 1: there is none, the journal was full */
 };
 enum life { ENDED = 0, LIVE = 1, LIVE_UNTOLD = 2 /* in a forked child, whose journal doesn't describe it yet */ };
-#define MW_JUDGED (1u << 31)               /* a flag of ours: it has conditions */
+/* Flags of ours. */
+#define MW_JUDGED (1u << 31) /* it has conditions */
+#define MW_LATER (1u << 30)  /* its contents are recorded page by page, each before its first store: */
+#define LATER_MIN 131072u    /* of variables with more bytes than this, if they aren't masked */
+#define MW_GONE (1u << 29)   /* it has ended, and isn't cleared away: endings.h */
+#define MW_ASTRAY (1u << 28) /* its memory wasn't where it was adopted */
+#define MW_OWN_FLAGS (15u << 28)
 #define VARIABLES_MOST ((uint64_t)1 << 24) /* RLIMIT_AS may allow less: registry.most */
 
 struct registry {
@@ -41,9 +47,20 @@ MW_SIGNAL_SAFE static inline bool variable_overlaps(const struct variable *v, ui
     return start < v->address + v->size && v->address < start + size;
 }
 
+/* The next variable on a page, of which this one is one. A variable that comes from the page before is the last. */
+MW_SIGNAL_SAFE static inline uint32_t variable_next(const struct variable *v, uint32_t page) {
+    return likely(v->page == page) ? v->next : 0;
+}
+
 MW_HIDDEN int registry_open(void);
-/* Writes CONTENT records of the variable's bytes as they are now; `whole`: of zeros at their end too. */
+/* Writes CONTENT records of the variable's bytes as they are now, if they aren't to be recorded later; `whole`: of
+ * zeros at their end too, and of pages that were recorded. */
 MW_HIDDEN int registry_record_content(uint32_t id, const struct variable *variable, bool whole);
+/* Records what a page held before a store to it, of the variables whose contents are recorded then; once. The caller
+ * holds the page's lock. */
+MW_HIDDEN void registry_tell_page(uint32_t page, const uint8_t *bytes);
+/* The same for the pages of a store to [offset, offset + length) of a variable, which isn't published yet. */
+MW_HIDDEN void registry_tell_pages(const struct variable *variable, uint64_t offset, uint64_t length);
 struct page_piece {  /* the part of a write that lies on one page */
     uint32_t page;   /* NO_PAGE: it is other memory */
     uint32_t offset; /* in the page */

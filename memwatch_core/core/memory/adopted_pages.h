@@ -6,27 +6,28 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/compiler.h"
-#include "base/hash.h"
 
-#define ADOPTED_BITS 16u
-#define ADOPTED_MAX (1u << ADOPTED_BITS)
+#define ADOPTED_BITS 12u /* of a page's number, at each of three levels: addresses below 2^48 */
+#define ADOPTED_FAN (1u << ADOPTED_BITS)
 
-enum { ADOPTED_FREE = 0, ADOPTED_DELETED = 1 }; /* in place of a number */
-struct adopted_page {                           /* an entry of an open-addressed hash, searched without a lock */
-    _Atomic uint64_t number;                    /* address >> PAGE_SHIFT */
-    uint32_t page;                              /* its page in the arena */
+struct adopted_leaf {                    /* 16 MiB of addresses */
+    _Atomic uint32_t entry[ADOPTED_FAN]; /* 1 + the page in the arena; 0: not adopted */
 };
-struct adopted_pages { /* changed under mw.lock */
-    struct adopted_page *rows;
-    _Atomic uint32_t count;
+struct adopted_branch {
+    _Atomic(struct adopted_leaf *) leaf[ADOPTED_FAN];
+};
+struct adopted_pages { /* searched without a lock; changed under mw.lock, entries also given up without it */
+    _Atomic(struct adopted_branch *) *branch;
+    _Atomic uint64_t count;
+    _Atomic uintptr_t lowest, highest; /* addresses: all adopted pages lie in [lowest, highest) */
 };
 
-MW_SIGNAL_SAFE static inline unsigned adopted_slot(uint64_t number) {
-    return (unsigned)hash_to_bits(number, ADOPTED_BITS);
-}
-
-MW_HIDDEN uint32_t adopted_find(uint64_t number);           /* its page in the arena, or NO_PAGE */
-MW_HIDDEN bool adopted_add(uint64_t number, uint32_t page); /* false: there are too many */
-MW_HIDDEN void adopted_forget(uintptr_t start, size_t n);   /* those of n pages that are adopted */
+/* A page's number is its address >> PAGE_SHIFT. */
+MW_HIDDEN int adopted_open(void);
+MW_HIDDEN uint32_t adopted_find(uint64_t number);               /* its page in the arena, or NO_PAGE */
+MW_HIDDEN uint64_t adopted_next(uint64_t number, uint64_t end); /* the first adopted page in [number, end), or end */
+MW_HIDDEN int adopted_add(uintptr_t start, size_t n, uint32_t first); /* n pages; MW_ERR_NO_MEMORY, MW_ERR_LIMIT */
+/* Those of n pages that are adopted, by pages from `first` on; others stay. */
+MW_HIDDEN void adopted_forget(uintptr_t start, size_t n, uint32_t first);
 MW_HIDDEN void adopted_forget_all(void);
 #endif

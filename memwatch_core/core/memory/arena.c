@@ -5,7 +5,8 @@
  * the process (forked children keep it), so that neither leads to the other; chunks are opened and armed as pages are
  * asked for.
  *
- * Memory of an adapter's own is adopted: arena pages take over its contents and are mapped, armed, at its address. */
+ * Pages come in blocks: of a power of two up to LARGE, with a list of free ones for each; larger ones have the length
+ * that was asked for, and are cut from extents of free pages. */
 #include "memory/arena.h"
 
 #include <errno.h>
@@ -37,6 +38,7 @@
 #define HIGHEST ((uint64_t)0x7d << 40) /* above are libraries and stacks, */
 #define PROGRAM 0x55u                  /* and in these four TiB position-independent programs and their heaps */
 #define TRIES 32
+#define LARGE (1u << (ARENA_ORDERS - 1)) /* pages of the largest block of a power of two */
 
 void *arena_table(size_t size) {
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -113,9 +115,9 @@ int arena_open(void) {
     int error = reserve(mw.arena.address_space);
     if (error) return error;
     mw.arena.pages = arena_table((mw.arena.reserved >> PAGE_SHIFT) * sizeof *mw.arena.pages);
-    mw.adopted_pages.rows = arena_table(ADOPTED_MAX * sizeof *mw.adopted_pages.rows);
     for (int i = 0; i < ARENA_ORDERS; i++) mw.arena.free_head[i] = NO_PAGE;
-    return mw.arena.pages && mw.adopted_pages.rows ? MW_OK : MW_ERR_NO_MEMORY;
+    mw.arena.extents = NO_PAGE;
+    return mw.arena.pages ? adopted_open() : MW_ERR_NO_MEMORY;
 }
 
 void arena_take_down(void) {
@@ -127,14 +129,16 @@ void arena_take_down(void) {
 /* Maps and arms the next chunk of both views. */
 static int commit(uint64_t at_least) {
     uint64_t from = mw.arena.committed, size = from < CHUNK_MIN ? CHUNK_MIN : from > CHUNK_MAX ? CHUNK_MAX : from;
-    while (size < at_least) size *= 2;
+    if (size < at_least) size = (at_least + CHUNK_MIN - 1) & ~(CHUNK_MIN - 1);
     if (from + size > mw.arena.memory.size) size = mw.arena.memory.size - from;
     if (size < at_least) return MW_ERR_LIMIT;
     char *watched = (char *)mw.arena.watched + from, *writable = watched + mw.arena.distance;
     if (shared_use(&mw.arena.memory, from, size) || !shared_view(&mw.arena.memory, watched, from, size, PROT_READ))
         return MW_ERR_NO_MEMORY;
-    madvise(writable, size, MADV_POPULATE_WRITE);
-    madvise(watched, size, MADV_POPULATE_READ);
+    if (size <= CHUNK_MAX) { /* what is larger may never be used as a whole */
+        madvise(writable, size, MADV_POPULATE_WRITE);
+        madvise(watched, size, MADV_POPULATE_READ);
+    }
     madvise(watched, size, MADV_DONTFORK);
     madvise(writable, size, MADV_DONTFORK);
     if (mw.tracker->arm(watched, size)) return MW_ERR_NO_MEMORY;
@@ -155,30 +159,52 @@ static void set_state(uint32_t first, uint32_t n, enum page_state state) {
     }
 }
 
+/* Pages behind all that were ever in use. */
+static int take_new(uint32_t count, uint32_t *first) {
+    uint64_t end = ((uint64_t)mw.arena.bump + count) << PAGE_SHIFT;
+    if (end > mw.arena.committed) {
+        int error = commit(end - mw.arena.committed);
+        if (error) return error;
+    }
+    *first = mw.arena.bump;
+    for (uint32_t i = *first; i < *first + count; i++) mw.arena.pages[i].state = PAGE_USED; /* they weren't idle */
+    mw.arena.bump += count;
+    return MW_OK;
+}
+
+/* The first extent that is long enough, or its beginning. */
+static bool take_extent(uint32_t count, uint32_t *first) {
+    struct page *pages = mw.arena.pages;
+    for (uint32_t *link = &mw.arena.extents; *link != NO_PAGE; link = &pages[*link].next_free) {
+        uint32_t at = *link, length = pages[at].head, rest = at + count;
+        if (length < count) continue;
+        if (length > count) pages[rest].head = length - count, pages[rest].next_free = pages[at].next_free;
+        *link = length > count ? rest : pages[at].next_free;
+        *first = at;
+        return true;
+    }
+    return false;
+}
+
 int arena_allocate(size_t n, uint32_t *first) {
     if (!n || n > mw.arena.reserved >> PAGE_SHIFT) return MW_ERR_LIMIT;
-    unsigned order = order_of(n);
-    uint32_t count = 1u << order, at = order < ARENA_ORDERS ? mw.arena.free_head[order] : NO_PAGE;
-    if (order >= ARENA_ORDERS) return MW_ERR_LIMIT;
-    if (at != NO_PAGE) {
+    unsigned order = n > LARGE ? ORDER_LARGE : order_of(n);
+    uint32_t count = order == ORDER_LARGE ? (uint32_t)n : 1u << order, at = NO_PAGE;
+    if (order != ORDER_LARGE && (at = mw.arena.free_head[order]) != NO_PAGE) {
         if (page_state_of(at) == PAGE_RETURNED) mw.arena.idle_again += count;
         mw.arena.free_head[order] = mw.arena.pages[at].next_free;
-        set_state(at, count, PAGE_USED);
-    } else {
-        at = mw.arena.bump;
-        uint64_t end = ((uint64_t)at + count) << PAGE_SHIFT;
-        if (end > mw.arena.committed) {
-            int error = commit(end - mw.arena.committed);
-            if (error) return error;
-        }
-        mw.arena.bump = at + count;
+    } else if (order != ORDER_LARGE || !take_extent(count, &at)) {
+        int error = take_new(count, &at);
+        if (error) return error;
     }
+    set_state(at, count, PAGE_USED);
     for (uint32_t i = 0; i < count; i++) {
-        mw.arena.pages[at + i].head = 0;
-        mw.arena.pages[at + i].guarded = false;
-        mw.arena.pages[at + i].state = PAGE_USED;
-        mw.arena.pages[at + i].order = (uint8_t)order;
+        struct page *page = &mw.arena.pages[at + i];
+        page->head = page->length = 0;
+        page->guarded = page->told = false;
+        page->order = (uint8_t)order;
     }
+    mw.arena.pages[at].length = count;
     mw.arena.used += count;
     *first = at;
     return MW_OK;
@@ -238,20 +264,52 @@ static void return_idle(void) {
 }
 
 bool arena_is_block(uint32_t first, size_t n) {
-    return page_state_of(first) == PAGE_USED && order_of(n) == mw.arena.pages[first].order;
+    const struct page *page = &mw.arena.pages[first];
+    if (page_state_of(first) != PAGE_USED) return false;
+    return page->order == ORDER_LARGE ? page->length == n : n <= LARGE && order_of(n) == page->order;
+}
+
+/* Puts free pages among the extents, which are in the order of their numbers, and makes one of those that meet. */
+static void add_extent(uint32_t first, uint32_t count) {
+    struct page *pages = mw.arena.pages;
+    uint32_t *link = &mw.arena.extents, before = NO_PAGE;
+    while (*link < first) before = *link, link = &pages[before].next_free; /* NO_PAGE is the largest number */
+    uint32_t next = *link;
+    if (next != NO_PAGE && first + count == next) count += pages[next].head, next = pages[next].next_free;
+    if (before != NO_PAGE && before + pages[before].head == first) {
+        pages[before].head += count;
+        pages[before].next_free = next;
+        return;
+    }
+    *link = first;
+    pages[first].head = count;
+    pages[first].next_free = next;
+}
+
+static void release_large(uint32_t first, uint32_t count) {
+    set_state(first, count, PAGE_FREE);
+    if (!return_free(first, first + count))
+        for (uint32_t i = first; i < first + count; i++)
+            if (page_state_of(i) == PAGE_FREE) memset(arena_writable(i), 0, MW_PAGE_SIZE);
+    add_extent(first, count);
 }
 
 void arena_release(uint32_t first) {
-    unsigned order = mw.arena.pages[first].order;
-    memset(arena_writable(first), 0, (size_t)MW_PAGE_SIZE << order);
-    set_state(first, 1u << order, PAGE_FREE);
-    mw.arena.pages[first].next_free = mw.arena.free_head[order];
-    mw.arena.free_head[order] = first;
-    mw.arena.used -= 1u << order;
+    struct page *page = &mw.arena.pages[first];
+    uint32_t count = page->length;
+    mw.arena.used -= count;
+    if (page->order == ORDER_LARGE) {
+        release_large(first, count);
+    } else {
+        memset(arena_writable(first), 0, (size_t)count << PAGE_SHIFT);
+        set_state(first, count, PAGE_FREE);
+        page->next_free = mw.arena.free_head[page->order];
+        mw.arena.free_head[page->order] = first;
+    }
     if (idle_too_many()) return_idle();
 }
 
-/* ---- adoption ---- */
+/* ---- addresses ---- */
 
 MW_SIGNAL_SAFE uint32_t arena_page_at(uintptr_t address) {
     uint64_t offset = address - mw.arena.watched;
@@ -267,74 +325,6 @@ void *mw_write_view(const void *watched) {
     if (!mw.started) return NULL;
     uint32_t page = arena_page_at((uintptr_t)watched);
     return page == NO_PAGE ? NULL : arena_writable(page) + ((uintptr_t)watched & PAGE_MASK);
-}
-
-/* Whether [start, start + size) is private, readable and writable memory. proc(5), /proc/pid/maps. */
-static int mapping_check(uintptr_t start, size_t size) {
-    FILE *maps = fopen("/proc/self/maps", "re");
-    if (!maps) return MW_ERR_NOT_MAPPED;
-    char line[512];
-    uintptr_t at = start;
-    int error = MW_OK;
-    while (at < start + size && fgets(line, sizeof line, maps)) {
-        unsigned long from, to;
-        char perms[5];
-        if (sscanf(line, "%lx-%lx %4s", &from, &to, perms) != 3 || to <= at) continue;
-        if (from > at || perms[0] != 'r' || perms[1] != 'w') break;
-        if (perms[3] == 's') error = MW_ERR_SHARED;
-        at = to;
-    }
-    fclose(maps);
-    return error ? error : at >= start + size ? MW_OK : MW_ERR_NOT_MAPPED;
-}
-
-/* Whether every page was touched: present or swapped. Documentation/admin-guide/mm/pagemap.rst. */
-static int touched_check(uintptr_t start, size_t n) {
-    int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), error = MW_OK;
-    if (fd < 0) return MW_OK; /* can't be known here; adopting reads the page anyway */
-    for (size_t i = 0; i < n && !error; i++) {
-        uint64_t entry;
-        if (pread(fd, &entry, 8, (off_t)((start >> PAGE_SHIFT) + i) * 8) != 8) break;
-        if (!(entry >> 62)) error = MW_ERR_NOT_TOUCHED;
-    }
-    close(fd);
-    return error;
-}
-
-int arena_adopt(uintptr_t start, size_t n, uint32_t *first) {
-    size_t size = n << PAGE_SHIFT;
-    int error = mapping_check(start, size);
-    if (!error) error = touched_check(start, n);
-    if (!error) error = arena_allocate(n, first);
-    if (error) return error;
-    memcpy(arena_writable(*first), (void *)start, size);
-    for (size_t i = 0; i < n; i++)
-        if (!adopted_add((start >> PAGE_SHIFT) + i, *first + (uint32_t)i)) error = MW_ERR_LIMIT;
-    if (!error && (!shared_view(&mw.arena.memory, (void *)start, (uint64_t)*first << PAGE_SHIFT, size, PROT_READ) ||
-                   madvise((void *)start, size, MADV_DONTFORK) || mw.tracker->arm((void *)start, size))) {
-        error = MW_ERR_NO_MEMORY;
-        arena_give_back(start, n, *first);
-        return error;
-    }
-    if (error) {
-        adopted_forget(start, n);
-        arena_release(*first);
-    }
-    return error;
-}
-
-int arena_give_back(uintptr_t start, size_t n, uint32_t first) {
-    size_t size = n << PAGE_SHIFT;
-    void *fresh = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (fresh == MAP_FAILED) return MW_ERR_NO_MEMORY;
-    memcpy(fresh, arena_writable(first), size);
-    if (mremap(fresh, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)start) == MAP_FAILED) {
-        munmap(fresh, size);
-        return MW_ERR_NO_MEMORY;
-    }
-    adopted_forget(start, n);
-    arena_release(first);
-    return MW_OK;
 }
 
 /* ---- fork ---- */
@@ -383,12 +373,5 @@ int arena_replace(struct shared *copy) {
         (madvise(writable, mw.arena.committed, MADV_DONTFORK) || !map_fixed(watched, mw.arena.committed, 0) ||
          mw.tracker->arm(watched, mw.arena.committed)))
         return MW_ERR_NO_MEMORY;
-    for (unsigned i = 0; mw.adopted_pages.count && i < ADOPTED_MAX; i++) {
-        const struct adopted_page *entry = &mw.adopted_pages.rows[i];
-        if (entry->number <= ADOPTED_DELETED) continue;
-        void *at = (void *)(uintptr_t)(entry->number << PAGE_SHIFT);
-        if (!map_fixed(at, MW_PAGE_SIZE, (uint64_t)entry->page << PAGE_SHIFT) || mw.tracker->arm(at, MW_PAGE_SIZE))
-            return MW_ERR_NO_MEMORY;
-    }
     return hide_gone();
 }

@@ -17,7 +17,7 @@
 #include "base/messages.h"
 #include "base/syscalls.h"
 #include "base/thread.h"
-#include "memory/adopted_pages.h"
+#include "memory/adoption.h"
 #include "memory/arena.h"
 #include "memwatch.h"
 #include "state.h"
@@ -95,9 +95,7 @@ void uffd_close(void) { descriptor_close(DESCRIPTOR_UFFD); }
 static void protect_all(void) {
     mw.userfaultfd.without = true;
     mprotect((void *)mw.arena.watched, mw.arena.committed, PROT_READ);
-    for (unsigned i = 0; mw.adopted_pages.count && i < ADOPTED_MAX; i++)
-        if (mw.adopted_pages.rows[i].number > ADOPTED_DELETED)
-            mprotect((void *)(uintptr_t)(mw.adopted_pages.rows[i].number << PAGE_SHIFT), MW_PAGE_SIZE, PROT_READ);
+    adoption_protect_all();
 }
 
 void uffd_look(void) {

@@ -31,6 +31,7 @@
 #include "base/thread.h"
 #include "journal/journal_file.h"
 #include "journal/registry.h"
+#include "memory/adoption.h"
 #include "memory/arena.h"
 #include "memory/fork_copy.h"
 #include "memory/shared_memory.h"
@@ -38,6 +39,7 @@
 #include "memwatch.h"
 #include "state.h"
 #include "stores/code_blocks.h"
+#include "stores/endings.h"
 
 static mw_lock *const inner[] = {&mw.instructions.overflow_lock, &mw.executor.wide_lock};
 static mw_lock *const outer[] = {&mw.native_sites.lock, &mw.loaded_files.lock, &mw.sites.lock,        &mw.stacks.lock,
@@ -84,6 +86,7 @@ MW_SIGNAL_SAFE static void lose_values(void) {
         "memwatch: a forked child has no copies of the watched values (out of memory, or forked by "
         "a system call and not by libc's fork()): using one of them ends it\n";
     registry_lose();
+    atomic_store(&mw.endings.gone, 0);
     if (arena_lose()) tell(text, sizeof text - 1);
 }
 
@@ -140,7 +143,9 @@ static int become_whole(struct shared *copy) {
     int error = copy ? MW_OK : empty_pages(&empty);
     if (error) return error;
     open_tracker();
-    if ((error = arena_replace(copy ? copy : &empty)) || (error = code_blocks_replace())) return error;
+    if ((error = arena_replace(copy ? copy : &empty)) || (error = adoption_map_all()) ||
+        (error = code_blocks_replace()))
+        return error;
     atomic_store(&mw.process->state, PROCESS_WHOLE);
     serve_tracker();
     return MW_OK;
@@ -176,6 +181,7 @@ static void before_fork(void) {
             lock_take(&mw.modules.lock, self);
         }
         mw.fork_copy.prepared++;
+        if (mw.started) watch_look_at_all(); /* the child mustn't have pages where there is other memory */
         fork_copy();
         keep_handlers(self);
     }

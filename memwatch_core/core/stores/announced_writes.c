@@ -12,7 +12,21 @@
 #include "memory/userfaultfd.h"
 #include "memwatch.h"
 #include "state.h"
+#include "stores/endings.h"
 #include "stores/kernel_writes.h"
+
+/* ---- whether it is watched --------------------------------------------------------------------------------------- */
+
+static __attribute__((noinline)) bool is_there(const struct variable *v) {
+    mw_thread.looked_at = 0;
+    return watch_holds(v->page, true);
+}
+
+/* NULL: it isn't watched, or not any more. */
+static inline struct variable *find(mw_variable_id id) {
+    struct variable *v = registry_find(id);
+    return likely(!v || in_arena(v->address)) || is_there(v) ? v : NULL;
+}
 
 /* ---- few bytes of one page --------------------------------------------------------------------------------------- */
 
@@ -96,7 +110,7 @@ static inline bool announce_brief(uint32_t id, struct variable *v, uint64_t offs
     if (unlikely(length > BRIEF_ROOM / 2 || length > MW_PAGE_SIZE - at)) return false;
     MW_STEP("take", (uintptr_t)lock);
     if (unlikely(!lock_try(lock, thread_id()))) return false;
-    if (unlikely(kernel_writes() || !v->live)) {
+    if (unlikely(kernel_writes() || !v->live || v->flags & MW_LATER)) {
         lock_release(lock);
         return false;
     }
@@ -134,6 +148,7 @@ static __attribute__((noinline)) int announce_any(uint32_t id, struct variable *
         struct store store = store_of(id, v, offset, length, origin, how);
         store.refusable = refusable;
         if (nested[0] || nested[1]) store.flags |= MWJ_INEXACT;
+        if (unlikely(v->flags & MW_LATER)) registry_tell_pages(v, offset, length);
         error = journal_store(&store, target, bytes);
         if (unlikely(v->flags & MW_JUDGED) && !error) judge(id, v, offset, target, bytes, length, origin, how);
     }
@@ -168,7 +183,7 @@ static __attribute__((noinline)) void look_now_and_then(void) {
 }
 
 int mw_write_pieces(mw_variable_id id, const mw_piece *pieces, size_t count) {
-    struct variable *v = registry_find(id);
+    struct variable *v = find(id);
     if (unlikely(!v)) return MW_ERR_NO_VARIABLE;
     if (unlikely(!(++mw_thread.written % 256))) look_now_and_then();
     uint64_t slots = 0;
@@ -200,7 +215,7 @@ int mw_write(mw_variable_id id, uint64_t offset, const void *bytes, size_t lengt
 
 /* NULL: there is no such variable, or it has no such bytes; *error says it. */
 static inline struct variable *find_shadow(mw_variable_id id, uint64_t offset, size_t length, int *error) {
-    struct variable *v = registry_find(id);
+    struct variable *v = find(id);
     *error = unlikely(!v) ? MW_ERR_NO_VARIABLE : MW_OK;
     if (unlikely(!v)) return NULL;
     if (unlikely(!length || length > MW_EVENT_MAX || offset > v->size || length > v->size - offset)) {

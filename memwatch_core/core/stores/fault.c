@@ -16,6 +16,7 @@
 #include "memwatch.h"
 #include "state.h"
 #include "stores/breakpoint.h"
+#include "stores/endings.h"
 #include "stores/executor.h"
 #include "stores/guarded_copy.h"
 #include "stores/run_result.h"
@@ -72,6 +73,18 @@ MW_SIGNAL_SAFE static void wait_until_protected(uintptr_t address) {
     lock_release(&mw.arena.pages[page].lock);
 }
 
+/* Where the memory turns out not to be ours any more, the instruction runs as it is, and faults again or doesn't. */
+MW_SIGNAL_SAFE static enum run_result run_watched(ucontext_t *context, uintptr_t address) {
+    uint32_t page = in_arena(address) ? NO_PAGE : arena_page_at(address);
+    mw_thread.looked_at = 0;
+    if (unlikely(page != NO_PAGE) && !watch_holds(page, true)) return RUN_LATER;
+    mw_thread.faulted = page + 1; /* of the arena's own: 0 */
+    enum run_result result = executor_run(context, address);
+    mw_thread.faulted = 0;
+    bool ended = result == RUN_NOT_OURS && arena_page_at(address) == NO_PAGE;
+    return unlikely(ended) ? RUN_LATER : result;
+}
+
 /* uffd-queue: the tracker's thread has seen this thread wait at a store, and signalled it. If another signal came
  * first, this thread is at another instruction by now, and the store will be queued again. Only a store that fails
  * several times at one place is one that can't be run: then `info` becomes what a fault would have brought. */
@@ -90,7 +103,7 @@ MW_SIGNAL_SAFE static enum run_result run_queued(siginfo_t *info, ucontext_t *co
     bool elsewhere = (uint32_t)ip != meant;
     if (elsewhere && *(const uint8_t *)ip != INT3) return RUN_LATER;
     atomic_fetch_add_explicit(&mw.queued_store.met, 1, memory_order_relaxed);
-    enum run_result result = arena_page_at(address) == NO_PAGE ? RUN_NOT_OURS : executor_run(context, address);
+    enum run_result result = arena_page_at(address) == NO_PAGE ? RUN_NOT_OURS : run_watched(context, address);
     if (result == RUN_DONE) mw_thread.failures = 0;
     if (result != RUN_REFUSED && result != RUN_NOT_OURS) return result;
     mw_thread.failures = mw_thread.failed == ip ? mw_thread.failures + 1 : 1;
@@ -133,7 +146,7 @@ MW_SIGNAL_SAFE static enum run_result run_faulted(const siginfo_t *info, ucontex
         return RUN_NOT_OURS;
     }
     if (likely(info->si_code > 0 && arena_page_at(address) != NO_PAGE && is_write(context)))
-        return executor_run(context, address);
+        return run_watched(context, address);
     return info->si_code > 0 && guarded_copy_returns(context) ? RUN_LATER : RUN_NOT_OURS;
 }
 

@@ -14,6 +14,7 @@
 #include "memory/arena.h"
 #include "memwatch.h"
 #include "state.h"
+#include "stores/endings.h"
 #include "stores/instruction.h"
 #include "stores/kernel_writes.h"
 
@@ -50,6 +51,11 @@ MW_SIGNAL_SAFE void page_span_unlock(struct page_span *span) {
         if (span->piece[i].page != NO_PAGE && !span->piece[i].nested) page_release(span->piece[i].page);
 }
 
+/* Of an adopted page: whether it still is one. At the one that has faulted, that was asked already. */
+MW_SIGNAL_SAFE static bool is_there(uint32_t page) {
+    return page == NO_PAGE || page + 1 == mw_thread.faulted || watch_holds(page, false);
+}
+
 MW_SIGNAL_SAFE bool page_span_lock(struct page_span *span, uintptr_t at, unsigned size) {
     uint32_t self = thread_id();
     unsigned room = MW_PAGE_SIZE - (unsigned)(at & PAGE_MASK), done = 0;
@@ -59,6 +65,7 @@ MW_SIGNAL_SAFE bool page_span_lock(struct page_span *span, uintptr_t at, unsigne
         struct page_piece *piece = &span->piece[span->count++];
         uintptr_t here = at + done;
         *piece = (struct page_piece){.page = arena_page_at(here), .offset = (uint32_t)(here & PAGE_MASK), .length = n};
+        if (unlikely(!in_arena(here)) && !is_there(piece->page)) piece->page = NO_PAGE;
         if (piece->page != NO_PAGE) piece->target = arena_writable(piece->page) + piece->offset;
         done += n;
     }

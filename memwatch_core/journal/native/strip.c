@@ -23,7 +23,7 @@
 enum { PLAIN, SLAB, LEFT }; /* of a variable: bytes; cells; masked already */
 enum { CELL = 64, HEAD = 4, CUT = 1, HOW = 14, TAG_SHIFT = 4, KIND = 0x3F };
 enum { ABSENT = 0, OTHER = 8, SECRET = 9, SECRET_OTHER = 10 };
-enum { SECRET_FLAG = 16, UNTOLD_FLAG = 128 }; /* of a VARIABLE: see layout.py */
+enum { SECRET_FLAG = 16, UNTOLD_FLAG = 128, LATER_FLAG = 256 }; /* of a VARIABLE: see layout.py */
 enum { MASKS = 4096, REASON_MAX = 200 };
 
 struct row {              /* of a variable with numbers of several bytes */
@@ -273,6 +273,7 @@ static void strip_variable(Strip *s, unsigned char *record) {
         !(MWJ_FLAGS_OF(u32_at(record)) & MWJ_REPEATED))
         memset(s->held + row->held + 2 * row->size, KNOWN, row->size); /* zeros, of which no CONTENT tells */
     if (kind_of(s, variable) == PLAIN) flags |= UNTOLD_FLAG;           /* zeros that no CONTENT tells can't be masked */
+    flags &= ~(uint32_t)LATER_FLAG;                                    /* nor those that it leaves out */
     memcpy(record + 20, &flags, sizeof flags);
     memset(record + 48, 0, 16); /* its address, and what is behind it */
 }
@@ -293,7 +294,7 @@ static uint64_t number_at(unsigned char *record, size_t position, size_t bytes) 
 
 static bool end_is_sound(unsigned char *record, size_t slots) {
     size_t length = record[26];
-    if (slots != 1 || record[24] > 9 || length > 36) return false;
+    if (slots != 1 || record[24] > 11 || length > 36) return false;
     memset(record + 27 + length, 0, MWJ_SLOT_SIZE - 27 - length);
     return true;
 }
@@ -314,7 +315,7 @@ static bool is_sound(unsigned char *record, size_t slots) {
     switch (MWJ_KIND_OF(word)) {
     case MWJ_VARIABLE:
         memcpy(part, record + 24, sizeof part); /* size, start, stop */
-        return slots == 1 && u32_at(record + 20) < 2 * UNTOLD_FLAG && part[0] && part[1] < part[0] && part[1] < part[2];
+        return slots == 1 && u32_at(record + 20) < 2 * LATER_FLAG && part[0] && part[1] < part[0] && part[1] < part[2];
     case MWJ_UNREGISTERED: return end_is_sound(record, slots);
     default: break;
     }
