@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.table import Row, markdown
 
-ROUNDS = 15
+ROUNDS = 40
 MODULES = 100
 MODULE = """
 LEVEL = {number}
@@ -153,7 +153,7 @@ def rows() -> list[Row]:
         rounds = [(run(folder, *flags), run(folder)) for _ in range(ROUNDS)]
         make(folder, MODULES)
         run(folder, "--track-all-vars")
-        many = [(run(folder, "--track-all-vars"), run(folder)) for _ in range(ROUNDS)]
+        many = [(run(folder, "--track-all-vars"), run(folder)) for _ in range(ROUNDS // 2)]
     found = []
     for part, (figure, unit, by) in OUTSIDE.items():
         a, b = medians(rounds, part)

@@ -82,9 +82,10 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(translate(pattern.replace("[", "[[]")))
 
 
-def matches_any(patterns: Iterable[str], name: str) -> bool:
-    """Whether one of the patterns is a name's. ``pkg.*`` is no name of ``pkg`` itself."""
-    return any(matches(pattern, name) for pattern in patterns)
+def any_of(patterns: Iterable[str]) -> re.Pattern[str] | None:
+    """What matches each name that one of the patterns is for; None without patterns. ``pkg.*`` isn't for ``pkg``."""
+    each = [_compiled(pattern).pattern for pattern in patterns]
+    return re.compile("|".join(each)) if each else None
 
 
 def parse(text: str) -> Target:

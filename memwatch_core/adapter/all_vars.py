@@ -117,6 +117,8 @@ class Tracked:
 
     def begins(self, name: str, module: object, spec: object = None) -> None:
         """A module is there. Never raises."""
+        if self._own.leaves_out(name):
+            return
         if aimed.is_module(module) and self._own.has((name,), file_of(aimed.vars_of(module), spec)):
             self._open(name, module)
 

@@ -43,7 +43,10 @@ class OwnCode:
             return code
 
     def _prepared(self, code: CodeType, names: dict[str, Any]) -> CodeType:
-        if code.co_name != "<module>" or type(names.get("__name__")) is not str:
+        name = names.get("__name__")
+        if code.co_name != "<module>" or type(name) is not str:
+            return code
+        if not self.targets and self.own is not None and name != "__main__" and self.own.leaves_out(name):
             return code
         called = _names_of(names)
         targets = [one for one in self.targets if any(matches(one.module, name) for name in called)]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..targets import matches_any
+from ..targets import any_of
 
 _OURS = ("memwatch_core", "memwatch_plugins")
 _STANDARD = os.path.dirname(os.__file__) + os.sep
@@ -18,7 +18,7 @@ class OwnModules:
     folder or below, other than installed ones and those of the standard library."""
 
     def __init__(self, patterns: Iterable[str] = ()) -> None:
-        self._patterns = tuple(patterns)
+        self._patterns = any_of(patterns)
         self._folders: tuple[str, ...] = ()
         self._last: tuple[tuple[str, ...], object, bool] = ((), None, False)
         """Names, file and the answer: each module that is imported is asked for twice."""
@@ -34,6 +34,10 @@ class OwnModules:
         self._folders = tuple(each.rstrip(os.sep) + os.sep for each in both)
         self._last = ((), None, False)
 
+    def leaves_out(self, name: str) -> bool:
+        """Whether a module of this name alone isn't one, whatever its file is: what most imports end with."""
+        return self._patterns is not None and type(name) is str and self._patterns.match(name) is None
+
     def has(self, names: Iterable[str], file: object) -> bool:
         """Whether a module is one, by the names that it has and the file that it comes from."""
         known, last = tuple(names), self._last
@@ -48,8 +52,8 @@ class OwnModules:
     def _has(self, known: tuple[str, ...], file: object) -> bool:
         if any(name.split(".")[0] in _OURS for name in known):
             return False
-        if self._patterns:
-            return any(matches_any(self._patterns, name) for name in known)
+        if self._patterns is not None:
+            return any(self._patterns.match(name) for name in known)
         if "__main__" in known:
             return True
         return isinstance(file, str) and file.startswith(self._folders) and not _is_installed(file)
