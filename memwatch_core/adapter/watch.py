@@ -38,6 +38,8 @@ _FLAGS = {
     "track_locals": core.TRACK_LOCALS,
     "secret": core.SECRET,
 }
+_lying: list[Serializer] = []
+"""Those whose values lie in watched memory themselves, as far as one was watched: also once the session is closed."""
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
@@ -102,6 +104,12 @@ def watch(
     settings = journal.config.watch
     flags = _flags_of(settings, track_threads, asked.sql or track_sql, secret)
     serializer = _choose(journal.serializers, value)
+    memory = _memory_of(serializer, value)
+    if memory is not None:
+        raise WatchError(
+            f"'{name}' lies in watched memory already, that of '{proxy.get_info(memory)[3].name}': use it as it is, or "
+            "watch a copy of it"
+        )
     if serializer is None:
         why = places.why_not(value)
         if why is not None:
@@ -116,6 +124,7 @@ def watch(
     try:
         layout = serializer.layout(value, options)
         data = serializer.encode(value, layout.options)
+        over = None if serializer.lies is None else serializer.lies.over(value)
     except WatchError:
         raise
     except TypeError as error:
@@ -131,7 +140,7 @@ def watch(
         flags,
         start + before,
         stop + before if depth else stop,
-        journal.config.core.share_pages if share_page is None else share_page,
+        layout.proxy != "memory" and (journal.config.core.share_pages if share_page is None else share_page),
         _codec(serializer, layout, value),
     )
     code = frame.f_code
@@ -146,10 +155,12 @@ def watch(
         name_here(),
         layout,
     )
-    proxy.describe(watched, _metadata(info, len(data)), info)
+    proxy.describe(watched, _metadata(info, layout.size), info)
     breaks.by_configuration(watched, info)
     asked.begin(watched, lambda: proxy.end(watched))
-    result: T = watched
+    if over is not None and serializer not in _lying:
+        _lying.append(serializer)
+    result: T = watched if over is None else over(watched)
     return result
 
 
@@ -197,12 +208,20 @@ def unwatch_place(owner: object, key: object) -> None:
 def unwatch(watched: T) -> T:
     """Ends a watch and returns the plain value: ``x = unwatch(x)``. Of an object, also ends the watches of its places.
 
-    Exported buffers (memoryviews, arrays) stay valid; writes through them are no longer seen. Raises TypeError for a
-    plain value, SessionError if the watch has ended.
+    Exported buffers (memoryviews, arrays) stay valid; writes through them are no longer seen. Of an array, which lies
+    in watched memory, or a view of it, returns a copy in memory of its own, and ends the watch of all of it. Raises
+    TypeError for a plain value, SessionError if the watch has ended.
     """
     if places.close_places(watched):
         return watched
-    plain: T = proxy.end(watched)
+    plain: T
+    serializer = _choose(_lying, watched)
+    memory = _memory_of(serializer, watched)
+    if serializer is None or serializer.lies is None or memory is None:
+        plain = proxy.end(watched)
+        return plain
+    plain = serializer.lies.copy(watched)
+    proxy.end(memory)
     return plain
 
 
@@ -215,8 +234,11 @@ def variable(watched: object) -> Variable:
     of_locals = locals.find(watched) if locals is not None and found is None else None
     if of_locals is not None:
         number, size, info = of_locals
+    elif found is not None:
+        number, size, info = found[:3]
     else:
-        number, size, _, info = (*found[:2], 0, found[2]) if found is not None else proxy.get_info(watched)
+        memory = _memory_of(_choose(_lying, watched), watched)
+        number, size, _, info = proxy.get_info(watched if memory is None else memory)
     return Variable(
         id=number,
         name=info.name,
@@ -258,6 +280,13 @@ def _masks(name: str, serializer: Serializer, layout: Layout, flags: int, depth:
 
 def _choose(serializers: Sequence[Serializer], value: object) -> Serializer | None:
     return next((serializer for serializer in serializers if serializer.accepts(value)), None)
+
+
+def _memory_of(serializer: Serializer | None, value: object) -> object | None:
+    """The watched memory that a value lies in."""
+    if serializer is None or serializer.lies is None:
+        return None
+    return next((each for each in serializer.lies.memory(value) if proxy.is_proxy(each)), None)
 
 
 def _refusal(serializers: Sequence[Serializer], value: object, name: str, why: str) -> str:
