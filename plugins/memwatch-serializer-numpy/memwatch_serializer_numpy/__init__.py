@@ -1,19 +1,15 @@
 """``numpy``: arrays that stay plain ``numpy.ndarray``, and lie in watched memory. numpy itself is never imported here:
-a program that has no array needs none, nor does who reads its journal."""
+a program that has no array needs none, nor does who reads its journal. Where there is no array, nothing else is imported
+either."""
 
 from __future__ import annotations
 
-import mmap
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from memwatch_core.hookspecs import hookimpl
 from memwatch_core.records import Extent, Layout, Lies, Serializer
-from memwatch_plugins.arrays import elements
-
-from .dtypes import described
-from .refusals import foreign, of_kind, of_memory
 
 SIZE_MAX = (1 << 32) - 4096
 """Limit of an array's bytes."""
@@ -24,9 +20,19 @@ def _array() -> Any:
     return getattr(sys.modules.get("numpy"), "ndarray", None)
 
 
+_FOREIGN = ("torch", "cupy", "sparse", "scipy")
+"""Libraries whose arrays are none of numpy's: see :mod:`.refusals`."""
+
+
 def _accepts(value: object) -> bool:
     array = _array()
-    return (array is not None and issubclass(type(value), array)) or foreign(type(value)) is not None
+    if array is not None and issubclass(type(value), array):
+        return True
+    if type(value).__module__.partition(".")[0] not in _FOREIGN:
+        return False
+    from .refusals import foreign
+
+    return foreign(type(value)) is not None
 
 
 def _order(value: Any) -> list[int]:
@@ -46,11 +52,16 @@ def _strides(value: Any) -> tuple[int, ...]:
 
 
 def _layout(value: Any, options: Mapping[str, Any]) -> Layout:
+    from mmap import mmap
+
+    from .dtypes import described
+    from .refusals import foreign, of_kind, of_memory
+
     if why := foreign(type(value)):
         raise TypeError(why)
     if options:
         raise TypeError(f"unknown option {next(iter(options))!r}: an array has none")
-    why = of_kind(value, _array()) or of_memory(value, _bases(value), (mmap.mmap,))
+    why = of_kind(value, _array()) or of_memory(value, _bases(value), (mmap,))
     if why is not None:
         raise TypeError(why)
     if value.nbytes > SIZE_MAX:
@@ -88,14 +99,20 @@ def _bases(value: Any) -> Iterator[object]:
 
 
 def _decode(data: bytes, options: Mapping[str, Any]) -> Any:
+    from memwatch_plugins.arrays import elements
+
     return elements(options).decode(data)
 
 
 def _part(start: int, stop: int, options: Mapping[str, Any]) -> Extent | None:
+    from memwatch_plugins.arrays import elements
+
     return elements(options).part(start, stop)
 
 
 def _locate(name: str, options: Mapping[str, Any]) -> tuple[int, int] | None:
+    from memwatch_plugins.arrays import elements
+
     return elements(options).find(name)
 
 
