@@ -90,7 +90,10 @@ class Elements:
             return Extent(_subscript(first[0]) + piece.name, at + piece.start, at + piece.stop, piece.decode)
         low, high = [*map(min, first[0], last[0])], [*map(max, first[0], last[0])]
         count = self._rank(last[0]) - self._rank(first[0]) + 1
-        if prod(b - a + 1 for a, b in zip(low, high, strict=True)) == count:
+        ascends = all(
+            self._position(axis, first[0][axis]) <= self._position(axis, last[0][axis]) for axis in self._axes
+        )
+        if ascends and prod(b - a + 1 for a, b in zip(low, high, strict=True)) == count:
             return Extent(_ranges(low, high), at, end, self._box(low, high))
         name = f"{_subscript(first[0])}{RUN}{_subscript(last[0])}"
         return Extent(name, at, end, self._run(at, count))

@@ -193,7 +193,9 @@ class Time(Item):
     def decode(self, data: bytes) -> Any:
         """The moment or the span."""
         (count,) = self._one.unpack(data)
-        return Described(moment(count, self._step, self._unit) if self._kind == "M" else span(count, self._step, self._unit))
+        return Described(
+            moment(count, self._step, self._unit) if self._kind == "M" else span(count, self._step, self._unit)
+        )
 
 
 class Record(Item):

@@ -44,7 +44,7 @@ def moment(count: int, step: int, unit: str) -> str:
 
 
 def _year(year: int) -> str:
-    return f"{year:04}" if year >= 0 else f"-{-year:04}"
+    return f"{year:04}"
 
 
 def _date(days: int) -> str:

@@ -63,7 +63,9 @@ def of_kind(value: Any, array: type) -> str | None:
 def of_memory(value: Any, bases: Iterable[object], maps: tuple[type, ...]) -> str | None:
     """Because of where its elements lie."""
     if not value.flags.writeable:
-        return "it is read-only: nobody writes to it through this name. Watch the array that it is a view of, or a.copy()"
+        return (
+            "it is read-only: nobody writes to it through this name. Watch the array that it is a view of, or a.copy()"
+        )
     longer = sorted((abs(stride), n) for stride, n in zip(value.strides, value.shape, strict=True) if n > 1)
     if value.size and any(not stride for stride, _ in longer):
         return "it is broadcast, many elements are one in memory (stride 0): watch the array that it was made of, or a.copy()"
@@ -78,5 +80,3 @@ def of_memory(value: Any, bases: Iterable[object], maps: tuple[type, ...]) -> st
             "watch a.copy() if that is meant"
         )
     return None
-
-
