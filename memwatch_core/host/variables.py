@@ -66,8 +66,23 @@ class _Watch:
     """A registered variable, and whether sinks know it."""
 
     __slots__ = (
-        "aliases", "announced", "depth", "described", "first", "flags", "followed", "lead", "metadata", "places",
-        "by_parts", "registered", "repeated", "shown", "time", "told", "weight",
+        "aliases",
+        "announced",
+        "by_parts",
+        "depth",
+        "described",
+        "first",
+        "flags",
+        "followed",
+        "lead",
+        "metadata",
+        "places",
+        "registered",
+        "repeated",
+        "shown",
+        "time",
+        "told",
+        "weight",
     )  # fmt: skip
 
     def __init__(self, time: int, size: int, flags: int, depth: tuple[int, int], repeated: bool = False) -> None:

@@ -1,8 +1,8 @@
 """Which elements of an array lie in a range of its bytes, and which bytes an element takes.
 
 An array's options are JSON: ``dtype`` (an item), ``shape``, ``strides`` in bytes, of either sign, and ``offset``, the
-first byte of element ``[0, ..., 0]``, if that isn't where the strides put it when the lowest element begins at 0. Elements
-don't overlap, and lie in memory as in nested blocks: all of an inner axis before the next of an outer one.
+first byte of element ``[0, ..., 0]``, if that isn't where the strides put it when the lowest element begins at 0.
+Elements don't overlap, and lie in memory as in nested blocks: all of an inner axis before the next of an outer one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Elements:
     """Where the elements of one array lie. Raises ValueError for options that are none."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        shape, strides = options.get("shape"), options.get("strides")
+        shape: Any = options.get("shape")
+        strides: Any = options.get("strides")
         self.item: Item = item(options.get("dtype"))
         if not _are_ints(shape) or not _are_ints(strides) or len(shape) != len(strides) or min(shape, default=0) < 0:
             raise ValueError("shape and strides are as many numbers")
@@ -111,7 +112,10 @@ class Elements:
 
     def _offset(self, index: Sequence[int]) -> int:
         """The first byte of an element."""
-        return self._low + sum(self._position(axis, index[axis]) * abs(self.strides[axis]) for axis in self._axes)
+        at: int = self._low
+        for axis in self._axes:
+            at += self._position(axis, index[axis]) * abs(self.strides[axis])
+        return at
 
     def _run(self, start: int, count: int) -> Callable[[bytes], list[Any]]:
         """Decodes elements in the order of memory."""
@@ -152,7 +156,7 @@ class Elements:
             step = self.strides[axis]
             return [nested(data, depth + 1, at + step * i) for i in range(high[axis] - low[axis] + 1)]
 
-        return lambda data: nested(data, 0, self._offset(low) - start)  # type: ignore[no-any-return]
+        return lambda data: nested(data, 0, self._offset(low) - start)
 
     def decode(self, data: bytes) -> Any:
         """All elements, as ``ndarray.tolist()`` would have them, but for texts and times."""

@@ -35,6 +35,7 @@ FLOATS = ("f2", "f4", "f8", "g")
 COMPLEX = ("c8", "c16", "G")
 NUMBERS = (*INTEGERS, *FLOATS, *COMPLEX)
 ALL = (*NUMBERS, "?", "S7", "U5", "V9", "M8[s]", "m8[ns]", ">i4", ">f8")
+NUMPY = vars(np)
 ORDERS = np.dtype([("qty", "i4"), ("price", "f8"), ("pos", "f4", (2, 3)), ("tag", "S5")])
 
 
@@ -117,35 +118,37 @@ for d in FLOATS:
 
 # ---- ufuncs ----------------------------------------------------------------------------------------------------------
 
-for (
-    name
-) in "add subtract multiply divide maximum minimum hypot arctan2 copysign fmod power nextafter logaddexp".split():
-    case(f"np.{name} out", three("f8"), lambda a, b, c, f=getattr(np, name): f(a, b, out=c))
-for (
-    name
-) in "negative absolute exp log sin cos tanh floor ceil rint square reciprocal sign cbrt expm1 log1p degrees".split():
-    case(f"np.{name} in place", some("f8"), lambda a, f=getattr(np, name): f(a * 0.1, out=a))
-for name in "gcd lcm bitwise_or bitwise_xor right_shift floor_divide remainder".split():
-    case(f"np.{name} out", three("i4"), lambda a, b, c, f=getattr(np, name): f(a, b, out=c))
-for name in "logical_and logical_or greater less_equal equal not_equal".split():
+for name in (
+    "add", "subtract", "multiply", "divide", "maximum", "minimum", "hypot", "arctan2", "copysign", "fmod",
+    "power", "nextafter", "logaddexp",
+):  # fmt: skip
+    case(f"np.{name} out", three("f8"), lambda a, b, c, f=NUMPY[name]: f(a, b, out=c))
+for name in (
+    "negative", "absolute", "exp", "log", "sin", "cos", "tanh", "floor", "ceil", "rint", "square",
+    "reciprocal", "sign", "cbrt", "expm1", "log1p", "degrees",
+):  # fmt: skip
+    case(f"np.{name} in place", some("f8"), lambda a, f=NUMPY[name]: f(a * 0.1, out=a))
+for name in ["gcd", "lcm", "bitwise_or", "bitwise_xor", "right_shift", "floor_divide", "remainder"]:
+    case(f"np.{name} out", three("i4"), lambda a, b, c, f=NUMPY[name]: f(a, b, out=c))
+for name in ["logical_and", "logical_or", "greater", "less_equal", "equal", "not_equal"]:
     case(
         f"np.{name} out",
         lambda r: (*two("i4")(r), np.zeros(97, "?")),
-        lambda a, b, c, f=getattr(np, name): f(a, b, out=c),
+        lambda a, b, c, f=NUMPY[name]: f(a, b, out=c),
     )
-for name in "add multiply maximum minimum bitwise_or".split():
+for name in ["add", "multiply", "maximum", "minimum", "bitwise_or"]:
     case(
         f"np.{name}.reduce out",
         lambda r: (*some("i8", 7, 9)(r), np.zeros(9, "i8")),
-        lambda a, b, f=getattr(np, name): f.reduce(a, axis=0, out=b, dtype="i8"),
+        lambda a, b, f=NUMPY[name]: f.reduce(a, axis=0, out=b, dtype="i8"),
     )
     case(
         f"np.{name}.accumulate out",
         two("i8", 7, 9),
-        lambda a, b, f=getattr(np, name): f.accumulate(a, axis=1, out=b, dtype="i8"),
+        lambda a, b, f=NUMPY[name]: f.accumulate(a, axis=1, out=b, dtype="i8"),
     )
-for name in "add subtract multiply maximum bitwise_xor".split():
-    case(f"np.{name}.at", some("i8"), lambda a, f=getattr(np, name): f.at(a, [0, 0, 5, 96, 5], 7))
+for name in ["add", "subtract", "multiply", "maximum", "bitwise_xor"]:
+    case(f"np.{name}.at", some("i8"), lambda a, f=NUMPY[name]: f.at(a, [0, 0, 5, 96, 5], 7))
 case("np.negative.at", some("f8"), lambda a: np.negative.at(a, [1, 1, 4]))
 case(
     "np.add.reduceat out",
@@ -185,18 +188,18 @@ case("overlapping copy", some("u1", 3000), lambda a: set_item(a, slice(5, None),
 
 # ---- reductions ------------------------------------------------------------------------------------------------------
 
-for name in "sum prod max min mean std var any all argmax argmin".split():
+for name in ["sum", "prod", "max", "min", "mean", "std", "var", "any", "all", "argmax", "argmin"]:
     kind = {"any": "?", "all": "?", "argmax": "i8", "argmin": "i8"}.get(name, "f8")
     case(
         f"a.{name} out",
         lambda r, k=kind: (*some("f8", 11, 13)(r), np.zeros(13, k)),
         lambda a, b, n=name: getattr(a, n)(axis=0, out=b),
     )
-for name in "nansum nanmax nanmean median".split():
+for name in ["nansum", "nanmax", "nanmean", "median"]:
     case(
         f"np.{name} out",
         lambda r: (*some("f8", 11, 13)(r), np.zeros(11)),
-        lambda a, b, f=getattr(np, name): f(a, axis=1, out=b),
+        lambda a, b, f=NUMPY[name]: f(a, axis=1, out=b),
     )
 case("np.cumprod out", two("f8", 5, 8), lambda a, b: np.cumprod(a / 9, axis=0, out=b.reshape(5, 8)))
 case("np.trace out", lambda r: (*some("f8", 8, 8)(r), np.zeros(())), lambda a, b: np.trace(a, out=b))
@@ -315,7 +318,7 @@ case("np.interp into", some("f8"), lambda a: set_item(a, slice(None), np.interp(
 
 # ---- random ----------------------------------------------------------------------------------------------------------
 
-for name in "random standard_normal standard_exponential".split():
+for name in ["random", "standard_normal", "standard_exponential"]:
     for d in ("f4", "f8"):
         case(
             f"{name} out {d}", some(d, 200), lambda a, n=name, d=d: getattr(np.random.default_rng(4), n)(out=a, dtype=d)

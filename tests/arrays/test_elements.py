@@ -142,7 +142,7 @@ def test_any_bytes_of_random_layouts_are_of_the_elements_that_numpy_says(seed: i
     for _ in range(PER_TEST):
         data, view = made(chance)
         elements = elements_of(data, view)
-        low, high = bounds(view, data)
+        _, high = bounds(view, data)
         index = tuple(chance.randrange(n) for n in view.shape)
         at = address(view[(*index, ...)]) - address(data)
         byte = chance.randrange(view.itemsize)
@@ -208,7 +208,8 @@ def test_elements_are_named_as_one_writes_them(shape: Any, strides: Any, start: 
 @pytest.mark.parametrize(
     ("start", "length", "name"),
     [
-        (0, 4, ".qty"), (4, 8, ".price"), (4, 4, ".price"), (12 + 16, 4, ".pos[1, 1]"), (12, 24, ".pos"), (12, 8, ".pos"),
+        (0, 4, ".qty"), (4, 8, ".price"), (4, 4, ".price"), (12 + 16, 4, ".pos[1, 1]"), (12, 24, ".pos"),
+        (12, 8, ".pos"),
         (36, 2, ".tag"), (39, 2, ".in.x"), (41, 2, '.in["y y"]'), (39, 4, ".in"), (0, 12, ""), (0, 43, ""),
     ],
 )  # fmt: skip
@@ -224,9 +225,9 @@ def test_fields_of_a_record_are_named(start: int, length: int, name: str) -> Non
 @pytest.mark.parametrize(
     ("name", "wanted"),
     [
-        ("[-1]", (120, 160)), ("[2]", (80, 120)), ("[1:3]", (40, 120)), ("[2, -1]", (112, 120)), ("[:, 3]", None), ("[4]", None),
-        ("[3:3]", None), ("[1, 2, 3]", None), ("", (0, 160)), ("[a]", None), (".real", None), ("[0, 0].imag", None), ("[", None),
-        ("[1, 1:3]", (48, 64)), ("[:2]", (0, 80)),
+        ("[-1]", (120, 160)), ("[2]", (80, 120)), ("[1:3]", (40, 120)), ("[2, -1]", (112, 120)), ("[:, 3]", None),
+        ("[4]", None), ("[3:3]", None), ("[1, 2, 3]", None), ("", (0, 160)), ("[a]", None), (".real", None),
+        ("[0, 0].imag", None), ("[", None), ("[1, 1:3]", (48, 64)), ("[:2]", (0, 80)),
     ],
 )  # fmt: skip
 def test_parts_are_found_as_a_person_writes_them(name: str, wanted: tuple[int, int] | None) -> None:
@@ -236,10 +237,12 @@ def test_parts_are_found_as_a_person_writes_them(name: str, wanted: tuple[int, i
 @pytest.mark.parametrize(
     "options",
     [
-        {}, {"dtype": "<f8"}, {"dtype": "<f8", "shape": [2], "strides": []}, {"dtype": "<f3", "shape": [2], "strides": [8]},
+        {}, {"dtype": "<f8"}, {"dtype": "<f8", "shape": [2], "strides": []},
+        {"dtype": "<f3", "shape": [2], "strides": [8]},
         {"dtype": "|O8", "shape": [2], "strides": [8]}, {"dtype": "<f8", "shape": [-1], "strides": [8]},
         {"dtype": "<f8", "shape": [2, 2], "strides": [0, 8]}, {"dtype": "<f8", "shape": [3], "strides": [4]},
-        {"dtype": {"fields": [["a", "<f8", 4]], "size": 8}, "shape": [1], "strides": [8]}, {"dtype": 5, "shape": [], "strides": []},
+        {"dtype": {"fields": [["a", "<f8", 4]], "size": 8}, "shape": [1], "strides": [8]},
+        {"dtype": 5, "shape": [], "strides": []},
         {"dtype": "<f8", "shape": ["2"], "strides": [8]}, {"dtype": "<f8", "shape": [True], "strides": [8]},
     ],
     ids=str,

@@ -1,5 +1,5 @@
-"""The replay of a journal gives the array: for everything that numpy programs do, by whichever tracker, by several threads,
-and for a process that is killed in the midst of it."""
+"""The replay of a journal gives the array: for everything that numpy programs do, by whichever tracker, by several
+threads, and for a process that is killed in the midst of it."""
 
 from __future__ import annotations
 

@@ -153,9 +153,15 @@ def threads(tracker: Any, folder: Path, seconds: float) -> dict[str, Any]:
             while time.monotonic() < until:
                 at = chance.randrange(4000)
                 part = a[at : at + chance.randrange(1, 90)]
-                chance.choice(
-                    [part.sort, lambda: part.__iadd__(1), lambda: part.fill(seed), lambda: np.sqrt(abs(part), out=part)]
-                )()  # noqa: B023
+                way = chance.randrange(4)
+                if way == 0:
+                    part.sort()
+                elif way == 1:
+                    part += 1
+                elif way == 2:
+                    part.fill(seed)
+                else:
+                    np.sqrt(abs(part), out=part)
 
         workers = [threading.Thread(target=write, args=(seed,)) for seed in range(4)]
         for worker in workers:

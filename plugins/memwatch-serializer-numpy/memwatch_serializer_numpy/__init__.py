@@ -1,6 +1,8 @@
-"""``numpy``: arrays that stay plain ``numpy.ndarray``, and lie in watched memory. numpy itself is never imported here:
-a program that has no array needs none, nor does who reads its journal. Where there is no array, nothing else is imported
-either."""
+"""``numpy``: arrays that stay plain ``numpy.ndarray``, and lie in watched memory.
+
+numpy itself is never imported here: a program that has no array needs none, nor does who reads its journal. Where there
+is no array, nothing else is imported either.
+"""
 
 from __future__ import annotations
 

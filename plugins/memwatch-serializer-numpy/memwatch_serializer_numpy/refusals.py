@@ -41,7 +41,7 @@ def foreign(kind: type) -> str | None:
     return None
 
 
-def of_kind(value: Any, array: type) -> str | None:
+def of_kind(value: Any, array: Any) -> str | None:
     """Because of its type or its dtype."""
     if type(value) is not array:
         names = [base.__name__ for base in type(value).__mro__]
@@ -67,16 +67,22 @@ def of_memory(value: Any, bases: Iterable[object], maps: tuple[type, ...]) -> st
             "it is read-only: nobody writes to it through this name. Watch the array that it is a view of, or a.copy()"
         )
     longer = sorted((abs(stride), n) for stride, n in zip(value.strides, value.shape, strict=True) if n > 1)
-    if value.size and any(not stride for stride, _ in longer):
-        return "it is broadcast, many elements are one in memory (stride 0): watch the array that it was made of, or a.copy()"
+    if value.nbytes and any(not stride for stride, _ in longer):
+        return (
+            "it is broadcast, many elements are one in memory (stride 0): watch the array that it was made of, or "
+            "a.copy()"
+        )
     block = value.itemsize
-    for stride, n in longer if value.size else ():
+    for stride, n in longer if value.nbytes else ():
         if stride < block:
-            return "its elements overlap in memory, and a copy would part them: watch the array that it is a view of, or a.copy()"
+            return (
+                "its elements overlap in memory, and a copy would part them: watch the array that it is a view of, or "
+                "a.copy()"
+            )
         block += stride * (n - 1)
     if any(issubclass(type(base), maps) for base in bases):
         return (
-            "its memory is a mapping (mmap, shared memory), and other processes would not see what is written to a copy: "
-            "watch a.copy() if that is meant"
+            "its memory is a mapping (mmap, shared memory), and others would not see what is written to a copy, such as "
+            "other processes: watch a.copy() if that is meant"
         )
     return None
