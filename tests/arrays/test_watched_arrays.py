@@ -324,7 +324,7 @@ def test_shared_memory_is_refused(session: RealSession) -> None:
     shared = multiprocessing.shared_memory.SharedMemory(create=True, size=4096)
     try:
         a = np.ndarray(8, "f8", shared.buf)
-        with pytest.raises(WatchError, match="other processes"):
+        with pytest.raises(WatchError, match="mapping"):
             watch(a)
         del a
     finally:
@@ -408,3 +408,8 @@ def test_journal_is_read_without_numpy(tmp_path: Path) -> None:
         str(tmp_path),
     )
     assert json.loads(out) == [["[1, 2]", float(np.float32(0.1)), "0.1"], ["[3].price", 4.5, "4.5"]]
+
+
+def test_array_without_the_plugin_names_it(tmp_path: Path) -> None:
+    with real_session(tmp_path), pytest.raises(WatchError, match="pip install memwatch-serializer-numpy"):
+        watch(np.zeros(3), name="a")

@@ -82,7 +82,7 @@ def of_memory(value: Any, bases: Iterable[object], maps: tuple[type, ...]) -> st
         block += stride * (n - 1)
     if any(issubclass(type(base), maps) for base in bases):
         return (
-            "its memory is a mapping (mmap, shared memory), and others would not see what is written to a copy, such as "
-            "other processes: watch a.copy() if that is meant"
+            "its memory is a mapping (mmap, shared memory), and others wouldn't see what is written to a copy: "
+            "watch a.copy() if that is meant"
         )
     return None
