@@ -23,8 +23,8 @@ static PyTypeObject *types[KINDS];
 static int find_kind(const char *name) {
     for (int i = 0; i < KINDS; i++)
         if (!strcmp(kinds[i]->name, name)) return i;
-    PyErr_Format(PyExc_ValueError, "no kind of proxy is called '%s': int, float, bytes, bytearray, struct, object, memory",
-                 name);
+    PyErr_Format(PyExc_ValueError,
+                 "no kind of proxy is called '%s': int, float, bytes, bytearray, struct, object, memory", name);
     return -1;
 }
 
