@@ -64,7 +64,7 @@ def row(figure: str, ours: Callable[[], float], rival: str, theirs: Callable[[],
 
 
 def stores() -> Iterator[Row]:
-    a = watch(np.zeros(256), name="a")
+    a: Any = watch(np.zeros(256), name="a")
     held = watch(bytearray(2048), name="held")
     items: Any = memoryview(a)
     other: Any = memoryview(held).cast("d")
