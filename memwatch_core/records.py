@@ -137,6 +137,9 @@ class Layout(NamedTuple):
     buffer: Buffer | None = None
     """For an ``object``: the buffer that its page is exported as. None: exporting one is refused. A value that has a
     buffer of its own must have the same one when it is watched."""
+    items: str = ""
+    """For a ``memory`` that is numbers of one kind, side by side: the ``struct`` format of one, ``"<d"``. Conditions
+    are then judged of each by itself."""
 
 
 class Extent(NamedTuple):

@@ -23,7 +23,7 @@ import pytest
 
 from memwatch_core import unwatch, watch
 from memwatch_core.adapter.watch import variable
-from memwatch_core.errors import SessionError, WatchError
+from memwatch_core.errors import ConditionError, MutationError, SessionError, WatchError
 from memwatch_core.native import core
 from memwatch_core.records import Event, Lost, Record, Unwatched, Watched
 from memwatch_plugins.testing.sessions import RealSession, real_session
@@ -413,3 +413,38 @@ def test_journal_is_read_without_numpy(tmp_path: Path) -> None:
 def test_array_without_the_plugin_names_it(tmp_path: Path) -> None:
     with real_session(tmp_path), pytest.raises(WatchError, match="pip install memwatch-serializer-numpy"):
         watch(np.zeros(3), name="a")
+
+
+# ---- conditions ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u2", "i4", ">i4", "i8", "u8", "f4", "f8", ">f8"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_condition_is_judged_of_each_element(dtype: str, order: Any, session: RealSession) -> None:
+    met: list[tuple[str, Any, Any]] = []
+    a = watch(
+        np.full((3, 4), 5, dtype, order=order),
+        when="new > 100",
+        then=lambda hit: met.append((hit.path, hit.old, hit.new)),
+    )
+    a[0, 1] = 7
+    a[1, 2] = 101
+    a[:, 3] = [1, 120, 3]
+    assert met == [("a[1, 2]", 5, 101), ("a[1, 3]", 5, 120)]
+
+
+def test_condition_raises_at_the_line(session: RealSession) -> None:
+    a = watch(np.zeros(4), when="new < 0", then="raise")
+    a[1] = 5
+    with pytest.raises(MutationError, match=r"a\[2\] 0\.0 → -1\.0 at .*test_watched_arrays"):
+        a[2] = -1
+    assert a[2] == -1
+
+
+def test_values_of_records_are_not_judged_but_changes_are(session: RealSession) -> None:
+    with pytest.raises(ConditionError, match="aren't compared"):
+        watch(np.zeros(3, ORDERS), when="new < 0", then="raise", name="a")
+    met: list[str] = []
+    b = watch(np.zeros(3, ORDERS), when="changed", then=lambda hit: met.append(hit.path))
+    b["price"][1] = 5
+    assert met == ["b"]

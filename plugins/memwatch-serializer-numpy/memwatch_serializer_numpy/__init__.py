@@ -69,7 +69,21 @@ def _layout(value: Any, options: Mapping[str, Any]) -> Layout:
     if value.nbytes > SIZE_MAX:
         raise ValueError(f"{value.nbytes:,} bytes: an array of at most {SIZE_MAX:,} can be watched; watch a part of it")
     kept = {"dtype": described(value.dtype), "shape": list(value.shape), "strides": list(_strides(value))}
-    return Layout("memory", max(value.nbytes, 1), kept)
+    return Layout("memory", max(value.nbytes, 1), kept, items=_items(value))
+
+
+_LETTERS = {"i": "bhiq", "u": "BHIQ", "f": "  fd"}
+
+
+def _items(value: Any) -> str:
+    """The format of a number, of an array of such; empty: of another one."""
+    dtype = value.dtype
+    if dtype.char == "?":
+        return "<?"
+    if dtype.kind not in "iuf" or dtype.itemsize > 8 or not value.nbytes:
+        return ""
+    letter = _LETTERS[dtype.kind][dtype.itemsize.bit_length() - 1].strip()
+    return f"{'>' if dtype.str[0] == '>' else '<'}{letter}" if letter else ""
 
 
 def _encode(value: Any, options: Mapping[str, Any]) -> Any:
