@@ -1,7 +1,8 @@
 """Which elements of an array lie in a range of its bytes, and which bytes an element takes.
 
 An array's options are JSON: ``dtype`` (an item), ``shape``, ``strides`` in bytes, of either sign, and ``offset``, the
-first byte of element ``[0, ..., 0]``, if that isn't where the strides put it when the lowest element begins at 0.
+first byte of element ``[0, ..., 0]``, if that isn't where the strides put it when the lowest element begins at 0;
+``single``, if there are no indices: one value, whose parts alone have names.
 Elements don't overlap, and lie in memory as in nested blocks: all of an inner axis before the next of an outer one.
 """
 
@@ -38,6 +39,7 @@ class Elements:
         if not _are_ints(shape) or not _are_ints(strides) or len(shape) != len(strides) or min(shape, default=0) < 0:
             raise ValueError("shape and strides are as many numbers")
         self.shape, self.strides = tuple(shape), tuple(strides)
+        self._one = "" if options.get("single") is True else "[()]"
         self.count = prod(self.shape)
         self.size = self.item.size
         axes = [axis for axis, n in enumerate(self.shape) if n > 1]
@@ -88,7 +90,7 @@ class Elements:
         at, end = start - first[1], stop - 1 - last[1] + self.size
         if first[0] == last[0]:
             piece = self.item.part(start - at, stop - at)
-            return Extent(_subscript(first[0]) + piece.name, at + piece.start, at + piece.stop, piece.decode)
+            return Extent(self._subscript(first[0]) + piece.name, at + piece.start, at + piece.stop, piece.decode)
         low, high = [*map(min, first[0], last[0])], [*map(max, first[0], last[0])]
         count = self._rank(last[0]) - self._rank(first[0]) + 1
         ascends = all(
@@ -96,8 +98,11 @@ class Elements:
         )
         if ascends and prod(b - a + 1 for a, b in zip(low, high, strict=True)) == count:
             return Extent(_ranges(low, high), at, end, self._box(low, high))
-        name = f"{_subscript(first[0])}{RUN}{_subscript(last[0])}"
+        name = f"{self._subscript(first[0])}{RUN}{self._subscript(last[0])}"
         return Extent(name, at, end, self._run(at, count))
+
+    def _subscript(self, index: Sequence[int]) -> str:
+        return f"[{', '.join(map(str, index))}]" if index else self._one
 
     def _position(self, axis: int, i: int) -> int:
         """Where an index lies, counted in memory."""
@@ -234,10 +239,6 @@ class Elements:
 
 def _are_ints(values: Any) -> bool:
     return isinstance(values, list | tuple) and len(values) <= DIMENSIONS_MAX and all(type(n) is int for n in values)
-
-
-def _subscript(index: Sequence[int]) -> str:
-    return f"[{', '.join(map(str, index))}]" if index else "[()]"
 
 
 def _ranges(low: Sequence[int], high: Sequence[int]) -> str:

@@ -209,12 +209,14 @@ class Record(Item):
         return {name: kind.decode(data[at : at + kind.size]) for name, kind, at in self._fields}
 
     def part(self, start: int, stop: int) -> Piece:
-        """A field, or a part of it; the whole element, where bytes are of several fields or of none."""
-        for name, kind, at in self._fields:
-            if at <= start and stop <= at + kind.size:
-                inner = kind.part(start - at, stop - at)
-                return Piece(_field(name) + inner.name, at + inner.start, at + inner.stop, inner.decode)
-        return super().part(start, stop)
+        """A field, or a part of it; the whole element, where bytes are of several fields (side by side, or one over the
+        other) or of none."""
+        having = [each for each in self._fields if each[2] <= start and stop <= each[2] + each[1].size]
+        if len(having) != 1:
+            return super().part(start, stop)
+        ((name, kind, at),) = having
+        inner = kind.part(start - at, stop - at)
+        return Piece(_field(name) + inner.name, at + inner.start, at + inner.stop, inner.decode)
 
     def locate(self, name: str) -> tuple[int, int] | None:
         """``.price``, ``["unit price"]``, and what is in them."""
