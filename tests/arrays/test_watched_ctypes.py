@@ -78,7 +78,7 @@ def test_fields_and_elements_are_told(session: RealSession) -> None:
     inner = many[1]
     inner.x = 9
     ctypes.memmove(many, b"\1\0\0\0", 4)
-    assert told(session) == [
+    assert [change for change in told(session) if change[1] != change[2]] == [
         ("p.x", 1, 7), ("p.grid[1][2]", 0, 5), ("q.z", 0, 3), ("s.a", 1, 258), ("s.c", 3, -2),
         ("many[2].y", 0, 4.5), ("many[1].x", 0, 9), ("many[0].x", 0, 1),
     ]  # fmt: skip
