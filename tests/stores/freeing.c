@@ -71,17 +71,18 @@ static void is_filled(const uint8_t *block, size_t size, size_t but) {
     for (size_t i = 0; i < size; i++) REQUIRE(block[i] == (i == but ? 0x5a : (uint8_t)(i * 7 + 1)));
 }
 
-static int is_mapped(void *at) {
+static int is_mapped(uintptr_t page) {
     uint8_t resident;
-    return !mincore(at, PAGE, &resident);
+    return !mincore((void *)page, PAGE, &resident);
 }
 
 static void free_large(void) {
     uint8_t *block = filled(malloc(LARGE), LARGE);
     mw_variable_id id = adopt(block, LARGE);
+    uintptr_t start = (uintptr_t)first_page(block);
     free(block);
     ended_by(id, "free");
-    REQUIRE(!is_mapped(first_page(block)));
+    REQUIRE(!is_mapped(start));
 }
 
 static void resize_large(size_t size, const char *call) {
@@ -105,9 +106,10 @@ static void grow_array(void) { resize_large(2 * LARGE, "reallocarray"); }
 static void free_around(void) {
     uint8_t *block = filled(malloc(LARGE), LARGE), *inner = first_page(block) + 16 * PAGE;
     mw_variable_id id = adopt(inner, 4 * PAGE);
+    uintptr_t watched = (uintptr_t)inner;
     free(block);
     ended_by(id, "free");
-    REQUIRE(!is_mapped(inner));
+    REQUIRE(!is_mapped(watched));
 }
 
 static void resize_around(void) {
@@ -155,7 +157,7 @@ static void shrink_heap(void) {
     mw_variable_id id = adopt(start + 2 * PAGE, 4 * PAGE);
     REQUIRE(!brk(start + 4 * PAGE)); /* through the middle of what is watched */
     ended_by(id, "brk");
-    REQUIRE(start[3 * PAGE] == 6 && !is_mapped(start + 4 * PAGE));
+    REQUIRE(start[3 * PAGE] == 6 && !is_mapped((uintptr_t)start + 4 * PAGE));
     start[3 * PAGE] = 7;
     id = adopt(start, 2 * PAGE);
     REQUIRE(sbrk(-4 * PAGE) != (void *)-1);

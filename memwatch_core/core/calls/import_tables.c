@@ -3,11 +3,11 @@
  *
  * Three groups: those that could take our signals or descriptors from us, fork, or change the user (process_calls.c),
  * from mw_start on; those that have memory written (reading_calls.c), from the first registration on; and those that do
- * away with memory (memory_calls.c), from the first adoption on. What a
- * program fetches with dlsym is redirected there. A module that is loaded later is patched at the next dlsym or
- * registration: as a rule, before anybody can call what is in it. Calls inside libc are not seen. A table entry that
- * leads to somebody else's function of that name is left alone. Patches stay for the life of the process: the
- * replacements do what they stand for, whether or not anything is watched.
+ * away with memory (memory_calls.c), from the first adoption on. What a program fetches with dlsym is redirected there.
+ * A module that is loaded later is patched at the next dlsym or registration: as a rule, before anybody can call what
+ * is in it. Calls inside libc are not seen. A table entry that leads to somebody else's function of that name is left
+ * alone. Patches stay for the life of the process: the replacements do what they stand for, whether or not anything is
+ * watched. What they call themselves must never lead back to them: own_slot(), core_turn.
  *
  * A module that another thread is loading now must not be touched: the loader is about to fill its table, and to
  * protect it. dlsym waits for such a load to end: so the modules are counted, then dlsym is called, and then those that
@@ -19,17 +19,16 @@
 #include <link.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 
 #include "base/lock.h"
 #include "base/thread.h"
 #include "calls/descriptor_calls.h"
 #include "calls/memory_calls.h"
+#include "calls/module_tables.h"
 #include "calls/process_calls.h"
 #include "calls/reading_calls.h"
 #include "calls/signal_calls.h"
-#include "memory/arena.h"
 #include "memwatch.h"
 #include "state.h"
 
@@ -70,6 +69,8 @@ static struct {
     enum call_group group;
     void *own; /* where calls of our own module lead: libc's function, or that of a library that comes before it */
     void *libc;
+    uintptr_t stub;    /* the address that the program has it have everywhere; 0: its own */
+    void *behind_stub; /* where that leads; NULL: not known yet */
 } entries[] = {
     ENTRY(dlsym, dlsym, CALLS_ON_PROCESS), /* the first */
     SIGNALS(sigaction, sigaction),
@@ -146,47 +147,6 @@ static int entry_of(const char *name) {
 
 /* ---- modules ---- */
 
-struct module {
-    uintptr_t base, start, end;
-    const ElfW(Dyn) * dynamic;
-    const ElfW(Sym) * symbols;
-    const char *strings;
-    const ElfW(Rela) * jumps, *data;
-    size_t jump_count, data_count;
-    uintptr_t relro, relro_end;
-    bool opened; /* its RELRO pages are writable now */
-};
-
-static struct module module_of(const struct dl_phdr_info *info) {
-    struct module m = {.base = info->dlpi_addr, .start = UINTPTR_MAX};
-    for (int i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
-        uintptr_t start = info->dlpi_addr + segment->p_vaddr, end = start + segment->p_memsz;
-        if (segment->p_type == PT_DYNAMIC) m.dynamic = (const void *)start;
-        if (segment->p_type == PT_LOAD) {
-            m.start = start < m.start ? start : m.start;
-            m.end = end > m.end ? end : m.end;
-        }
-        if (segment->p_type == PT_GNU_RELRO) { /* whole pages, as the loader protects them */
-            m.relro = start & ~PAGE_MASK;
-            m.relro_end = end & ~PAGE_MASK;
-        }
-    }
-    return m;
-}
-
-static bool read_dynamic(struct module *m) {
-    for (const ElfW(Dyn) *d = m->dynamic; d && d->d_tag != DT_NULL; d++) switch (d->d_tag) {
-        case DT_SYMTAB: m->symbols = (const void *)d->d_un.d_ptr; break;
-        case DT_STRTAB: m->strings = (const void *)d->d_un.d_ptr; break;
-        case DT_JMPREL: m->jumps = (const void *)d->d_un.d_ptr; break;
-        case DT_PLTRELSZ: m->jump_count = d->d_un.d_val / sizeof *m->jumps; break;
-        case DT_RELA: m->data = (const void *)d->d_un.d_ptr; break;
-        case DT_RELASZ: m->data_count = d->d_un.d_val / sizeof *m->data; break;
-        }
-    return m->symbols && m->strings;
-}
-
 /* The kernel's and libc's own need no redirection, and must not have it. */
 static bool is_exempt(const struct dl_phdr_info *info) {
     const char *name = strrchr(info->dlpi_name, '/');
@@ -195,26 +155,53 @@ static bool is_exempt(const struct dl_phdr_info *info) {
            !strncmp(name, "libpthread.so", 13);
 }
 
-static bool is_ours(const struct module *m) { return (uintptr_t)&mw - m->start < m->end - m->start; }
-
 /* A table entry of `type` that holds `target`: would a call through it arrive at the function that we stand for? One
  * that isn't bound yet leads back into its own module. */
 static bool leads_there(const struct module *m, unsigned type, uintptr_t target, int k) {
     if (!target) return false;
     return target == (uintptr_t)entries[k].libc || target == (uintptr_t)entries[k].own ||
-           (type == R_X86_64_JUMP_SLOT && target - m->start < m->end - m->start);
+           (type == R_X86_64_JUMP_SLOT && module_has(m, target));
 }
 
-static bool open_table(struct module *m, uintptr_t slot) {
-    if (m->opened || slot < m->relro || slot >= m->relro_end) return true;
-    m->opened = !mprotect((void *)m->relro, m->relro_end - m->relro, PROT_READ | PROT_WRITE);
-    return m->opened;
+/* Our own slots. A program that isn't position-independent and takes a function's address has a stub of its own for it,
+ * and all modules have the stub's address where they don't just call: it leads through the program's table, and so back
+ * to us once that is patched. Calls of ours must not: they lead where calls of the program did before. */
+static int own_slot(struct module *m, unsigned type, uintptr_t *slot, int k) {
+    uintptr_t target = *slot, stub = entries[k].stub;
+    if (type != R_X86_64_JUMP_SLOT && stub && target == stub) {
+        target = (uintptr_t)(entries[k].behind_stub ? entries[k].behind_stub : entries[k].libc);
+        if (!target || !module_open(m, (uintptr_t)slot)) return MW_ERR_INTERPOSE;
+        __atomic_store_n(slot, target, __ATOMIC_RELEASE);
+    }
+    entries[k].own = (void *)target;
+    return MW_OK;
 }
 
-/* What the tables of our own module lead to, or what those of another one lead to from now on. *unbound: some entries
- * weren't bound yet. */
-static int patch(struct module *m, const ElfW(Rela) * table, size_t n, bool *unbound) {
-    for (size_t i = 0; i < n; i++) {
+/* What the program's own stub stands for, before its table is patched. */
+static void program_slot(const struct module *m, const ElfW(Sym) * symbol, const uintptr_t *slot, int k) {
+    uintptr_t target = *slot;
+    if (!symbol->st_value || entries[k].stub) return;
+    entries[k].stub = m->base + symbol->st_value;
+    entries[k].behind_stub = module_has(m, target) ? NULL : (void *)target; /* not bound yet */
+}
+
+static int other_slot(struct module *m, unsigned type, uintptr_t *slot, int k, bool *unbound) {
+    uintptr_t target = __atomic_load_n(slot, __ATOMIC_RELAXED);
+    if (entries[k].group > mw.modules.group || !leads_there(m, type, target, k)) return MW_OK;
+    if (!module_open(m, (uintptr_t)slot)) return MW_ERR_INTERPOSE;
+    *unbound |= module_has(m, target);
+    __atomic_compare_exchange_n(slot, &target, (uintptr_t)entries[k].replacement, false, __ATOMIC_RELEASE,
+                                __ATOMIC_RELAXED);
+    return MW_OK;
+}
+
+/* Whose slots are looked at. */
+enum whose { OURS, PROGRAMS, OTHERS };
+
+/* Learns from a table of ours or of the program, or leads another one's to us. *unbound: some weren't bound yet. */
+static int patch(struct module *m, enum whose whose, const ElfW(Rela) * table, size_t n, bool *unbound) {
+    int error = MW_OK;
+    for (size_t i = 0; i < n && !error; i++) {
         unsigned type = ELF64_R_TYPE(table[i].r_info);
         if (type != R_X86_64_JUMP_SLOT && type != R_X86_64_GLOB_DAT && type != R_X86_64_64) continue;
         const ElfW(Sym) *symbol = &m->symbols[ELF64_R_SYM(table[i].r_info)];
@@ -222,17 +209,22 @@ static int patch(struct module *m, const ElfW(Rela) * table, size_t n, bool *unb
         int k = entry_of(m->strings + symbol->st_name);
         if (k < 0) continue;
         uintptr_t *slot = (uintptr_t *)(m->base + table[i].r_offset);
-        uintptr_t target = __atomic_load_n(slot, __ATOMIC_RELAXED);
-        if (is_ours(m)) {
-            if (type == R_X86_64_JUMP_SLOT) entries[k].own = (void *)target;
-        } else if (entries[k].group <= mw.modules.group && leads_there(m, type, target, k)) {
-            if (!open_table(m, (uintptr_t)slot)) return MW_ERR_INTERPOSE;
-            *unbound |= target - m->start < m->end - m->start;
-            __atomic_compare_exchange_n(slot, &target, (uintptr_t)entries[k].replacement, false, __ATOMIC_RELEASE,
-                                        __ATOMIC_RELAXED);
-        }
+        if (whose == OTHERS)
+            error = other_slot(m, type, slot, k, unbound);
+        else if (whose == OURS)
+            error = own_slot(m, type, slot, k);
+        else if (type == R_X86_64_JUMP_SLOT)
+            program_slot(m, symbol, slot, k);
     }
-    return MW_OK;
+    return error;
+}
+
+static int patch_all(struct module *m, enum whose whose, bool *unbound) {
+    int error = MW_OK;
+    if (m->jumps) error = patch(m, whose, m->jumps, m->jump_count, unbound);
+    if (m->data && !error) error = patch(m, whose, m->data, m->data_count, unbound);
+    module_close(m);
+    return error;
 }
 
 /* ---- scanning ---- */
@@ -254,12 +246,23 @@ static int look(struct dl_phdr_info *info, size_t size, void *loads) {
 static int count(struct dl_phdr_info *info, size_t size, void *data) {
     (void)size;
     struct scan *scan = data;
-    struct module m = module_of(info);
     scan->loads = info->dlpi_adds;
     scan->unloads = info->dlpi_subs;
     scan->counted++;
-    if (is_ours(&m) && read_dynamic(&m) && m.jumps) patch(&m, m.jumps, m.jump_count, &scan->unbound);
     return 0;
+}
+
+/* Before anything is patched for the first time, and whenever another core may have patched ours: the program is the
+ * first of the list, so what its stubs stand for is known when ours come. */
+static int learn(struct dl_phdr_info *info, size_t size, void *data) {
+    (void)size;
+    struct scan *scan = data;
+    struct module m = module_of(info);
+    bool first = !scan->visited++, ours = module_has(&m, (uintptr_t)&mw);
+    if ((!first && !ours) || !module_read(&m)) return 0;
+    if (first && !mw.modules.learned) scan->error = patch_all(&m, PROGRAMS, &scan->unbound);
+    if (ours && !scan->error) scan->error = patch_all(&m, OURS, &scan->unbound);
+    return scan->error;
 }
 
 static int visit(struct dl_phdr_info *info, size_t size, void *data) {
@@ -270,11 +273,17 @@ static int visit(struct dl_phdr_info *info, size_t size, void *data) {
     if (scan->changed) return 1;
     if (number < scan->first || is_exempt(info)) return 0;
     struct module m = module_of(info);
-    if (is_ours(&m) || !read_dynamic(&m)) return 0;
-    if (m.jumps) scan->error = patch(&m, m.jumps, m.jump_count, &scan->unbound);
-    if (m.data && !scan->error) scan->error = patch(&m, m.data, m.data_count, &scan->unbound);
-    if (m.opened) mprotect((void *)m.relro, m.relro_end - m.relro, PROT_READ);
+    if (module_has(&m, (uintptr_t)&mw) || !module_read(&m)) return 0;
+    uint32_t turn = core_turn_of(info);
+    if (turn && turn < core_turn) return 0;
+    scan->error = patch_all(&m, OTHERS, &scan->unbound);
     return scan->error;
+}
+
+/* Others' tables will lead here for the life of the process. */
+static void stay(void) {
+    Dl_info own;
+    if (dladdr(&mw, &own) && own.dli_fname) dlopen(own.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
 }
 
 /* Waits for a load that is under way in another thread. The addresses are those of libc for good. */
@@ -283,6 +292,8 @@ static void wait_for_loads(void) {
         void *libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
         for (int k = ENTRIES; k--;) entries[k].libc = dlsym(libc ? libc : RTLD_DEFAULT, entries[k].name);
         if (libc) dlclose(libc);
+        stay();
+        core_turn_take();
     }
     dlsym(RTLD_DEFAULT, "dlsym"); /* succeeds: no error of ours is left for dlerror */
 }
@@ -294,9 +305,12 @@ static struct scan scan(void) {
     if (found.unloads == mw.modules.unloads)
         found.first = mw.modules.patched; /* new ones come at the end of the list */
     wait_for_loads();
+    dl_iterate_phdr(learn, &found);
+    if (found.error) return found;
+    mw.modules.learned = true;
     interpose_dlsym = (void *(*)(void *, const char *))(entries[0].own ? entries[0].own : entries[0].libc);
     process_Fork = (pid_t (*)(void))entries[entry_of("_Fork")].libc;
-    mw.modules.libc_frees = entries[entry_of("free")].libc == (void *)free;
+    mw.modules.libc_frees = entries[entry_of("free")].libc == entries[entry_of("free")].own;
     for (int pass = 0; pass < 2 && (!pass || found.unbound) && !found.changed && !found.error; pass++) {
         found.visited = 0;
         dl_iterate_phdr(visit, &found);

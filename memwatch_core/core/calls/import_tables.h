@@ -14,6 +14,7 @@ struct modules { /* the first `patched` modules of the loader's list, as it was 
     unsigned long long unloads;
     uint32_t turn;          /* counts the holders of the lock */
     _Atomic unsigned group; /* enum call_group: calls of the groups up to this one are redirected */
+    bool learned;           /* what the program's stubs stand for */
     bool libc_frees;        /* free() is libc's own, not that of a library before it */
 };
 enum call_group {
