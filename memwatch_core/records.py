@@ -140,6 +140,9 @@ class Layout(NamedTuple):
     items: str = ""
     """For a ``memory`` that is numbers of one kind, side by side: the ``struct`` format of one, ``"<d"``. Conditions
     are then judged of each by itself."""
+    names: Sequence[str] = ()
+    """What its parts are called behind its own name: ``.price``, ``[0].price``. Where one of them is a secret's, all of
+    it is masked."""
 
 
 class Extent(NamedTuple):

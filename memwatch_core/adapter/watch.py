@@ -272,8 +272,8 @@ def _flags_of(settings: WatchSection, track_threads: bool | None, track_sql: boo
 
 def _masks(name: str, serializer: Serializer, layout: Layout, flags: int, depth: tuple[int, int] | None) -> int:
     """How a secret is masked; 0: it is none. One of its fields is enough to make it one."""
-    fields = layout.options.get("fields") or ()
-    if not flags & core.SECRET and not any(map(proxy.is_secret, (name, *(f"{name}.{field}" for field in fields)))):
+    parts = layout.names or [f".{field}" for field in layout.options.get("fields") or ()]
+    if not flags & core.SECRET and not any(map(proxy.is_secret, (name, *(name + part for part in parts)))):
         return 0
     full = depth is None or (depth[0] == 0 and depth[1] >= layout.size)
     whole = serializer.part is None and layout.size == 8 and full

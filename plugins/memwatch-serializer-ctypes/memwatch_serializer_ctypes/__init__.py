@@ -42,7 +42,12 @@ def _layout(value: Any, options: Mapping[str, Any]) -> Layout:
         raise TypeError(why)
     _no_options(f"a {type(value).__name__}", options)
     size = sys.modules["_ctypes"].sizeof(value)
-    return Layout("memory", max(size, 1), described(type(value)))
+    kept = described(type(value))
+    if isinstance(kept["dtype"], str):
+        return Layout("memory", max(size, 1), kept)
+    from memwatch_plugins.arrays.fields import part_names
+
+    return Layout("memory", max(size, 1), kept, names=part_names(kept))
 
 
 def _encode(value: Any, options: Mapping[str, Any]) -> bytes:

@@ -69,7 +69,15 @@ def _layout(value: Any, options: Mapping[str, Any]) -> Layout:
     if value.nbytes > SIZE_MAX:
         raise ValueError(f"{value.nbytes:,} bytes: an array of at most {SIZE_MAX:,} can be watched; watch a part of it")
     kept = {"dtype": described(value.dtype), "shape": list(value.shape), "strides": list(_strides(value))}
-    return Layout("memory", max(value.nbytes, 1), kept, items=_items(value))
+    return Layout("memory", max(value.nbytes, 1), kept, items=_items(value), names=_names(kept))
+
+
+def _names(options: dict[str, Any]) -> tuple[str, ...]:
+    if isinstance(options["dtype"], str):
+        return ()
+    from memwatch_plugins.arrays.fields import part_names
+
+    return part_names(options)
 
 
 _LETTERS = {"i": "bhiq", "u": "BHIQ", "f": "  fd"}
