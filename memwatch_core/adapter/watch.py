@@ -13,7 +13,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
-from ..errors import WatchError
+from ..errors import SessionError, WatchError
 from ..native import core, proxy
 from ..records import NAME_MAX, Layout, Serializer
 from . import breaks, join, places, process
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Depth = Literal["FULL"] | tuple[int, int] | Sequence[int]
 _END = 2**64 - 1
+_KEPT_MOST = 100
+"""Limit of what a value may have its memory from, one from the other."""
 _HEADER = {"bytes": 8, "bytearray": 8}
 """Bytes of the header before the content; a mutation depth counts from the content on."""
 _FLAGS = {
@@ -106,8 +108,8 @@ def watch(
     settings = journal.config.watch
     flags = _flags_of(settings, track_threads, asked.sql or track_sql, secret)
     serializer = _choose(journal.serializers, value)
-    memory = _memory_of(serializer, value)
-    if memory is not None:
+    memory = _memory_of(journal.serializers, value)
+    if memory is not None and proxy.get_info(memory)[0]:
         raise WatchError(
             f"'{name}' lies in watched memory already, that of '{proxy.get_info(memory)[3].name}': use it as it is, or "
             "watch a copy of it"
@@ -218,10 +220,13 @@ def unwatch(watched: T) -> T:
         return watched
     plain: T
     serializer = _choose(_lying, watched)
-    memory = _memory_of(serializer, watched)
+    memory = _memory_of(_lying, watched)
     if serializer is None or serializer.lies is None or memory is None:
         plain = proxy.end(watched)
         return plain
+    number, _, _, info = proxy.get_info(memory)
+    if not number:
+        raise SessionError(f"the watch of '{info.name}' has ended; its value is unchanged, and is watched by nobody")
     plain = serializer.lies.copy(watched)
     proxy.end(memory)
     return plain
@@ -239,7 +244,7 @@ def variable(watched: object) -> Variable:
     elif found is not None:
         number, size, info = found[:3]
     else:
-        memory = _memory_of(_choose(_lying, watched), watched)
+        memory = _memory_of(_lying, watched)
         number, size, _, info = proxy.get_info(watched if memory is None else memory)
     return Variable(
         id=number,
@@ -284,11 +289,18 @@ def _choose(serializers: Sequence[Serializer], value: object) -> Serializer | No
     return next((serializer for serializer in serializers if serializer.accepts(value)), None)
 
 
-def _memory_of(serializer: Serializer | None, value: object) -> object | None:
-    """The watched memory that a value lies in."""
-    if serializer is None or serializer.lies is None:
-        return None
-    return next((each for each in serializer.lies.memory(value) if proxy.is_proxy(each)), None)
+def _memory_of(serializers: Sequence[Serializer], value: object) -> object | None:
+    """The watched memory that a value lies in: its own, or that of what it has its memory from."""
+    asked = [value]
+    for one in asked:
+        for serializer in serializers:
+            if serializer.lies is None or len(asked) > _KEPT_MOST or not serializer.accepts(one):
+                continue
+            for kept in serializer.lies.memory(one):
+                if proxy.is_proxy(kept):
+                    return kept
+                asked.append(kept)
+    return None
 
 
 def _refusal(serializers: Sequence[Serializer], value: object, name: str, why: str) -> str:

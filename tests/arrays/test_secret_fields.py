@@ -35,9 +35,7 @@ plain["numbers"] = 1.5
 """
 
 
-@pytest.mark.parametrize(
-    "patterns", [["*.number"], ["?.number", "?[*].number", "*.card.number"], ["*NUMBER"]]
-)
+@pytest.mark.parametrize("patterns", [["*.number"], ["?.number", "?[*].number", "*.card.number"], ["*NUMBER"]])
 def test_a_field_of_a_secrets_name_hides_the_array(patterns: list[str], tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     secret = [word for pattern in patterns for word in ("--secret", pattern)]

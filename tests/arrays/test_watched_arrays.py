@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import gc
 import json
 import mmap
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import memwatch_serializer_ctypes
 import memwatch_serializer_numpy
 import numpy as np
 import pytest
@@ -448,3 +450,28 @@ def test_values_of_records_are_not_judged_but_changes_are(session: RealSession) 
     b = watch(np.zeros(3, ORDERS), when="changed", then=lambda hit: met.append(hit.path))
     b["price"][1] = 5
     assert met == ["b"]
+
+
+def test_unwatched_array_and_its_views_can_be_watched_again(session: RealSession) -> None:
+    a = watch(np.zeros(4))
+    view = a[1:]
+    unwatch(a)
+    a[0] = 1
+    again = watch(a)
+    part = watch(view)
+    again[0], part[0] = 2, 3
+    assert told(session.records()) == [("again[0]", 1, 2), ("part[0]", 0, 3)]
+    with pytest.raises(SessionError, match="the watch of 'a' has ended; its value is unchanged"):
+        unwatch(a)
+
+
+@pytest.mark.parametrize("through", [memoryview, (ctypes.c_double * 4).from_buffer, lambda a: memoryview(a)[1:]])
+def test_what_lies_in_a_watched_array_is_no_other_value(through: Callable[[Any], Any], tmp_path: Path) -> None:
+    serializers = [*SERIALIZERS, *memwatch_serializer_ctypes.memwatch_serializers()]
+    with real_session(tmp_path, serializers=serializers) as session:
+        a = watch(np.zeros(4))
+        m = through(a)
+        with pytest.raises(WatchError, match="'m' lies in watched memory already, that of 'a'"):
+            m = watch(m)
+        m[1] = 5
+        assert len(session.events()) == 1
