@@ -27,6 +27,7 @@ PARTS = {
     "requests": "A write on somebody's behalf",
     "places": "A store to an object in place",
     "tracers": "A store to an object in place, beside tracers",
+    "arrays": "An array",
     "locals": "A binding of a watched local",
     "programs": "A whole program",
     "calls": "A system call",

@@ -44,7 +44,8 @@ class Shape(NamedTuple):
     """What the bytes of a variable mean."""
 
     kind: str
-    """``number``, ``struct``, ``bytes`` (a length, then bytes), ``cells`` (places of an object), ``other``."""
+    """``number``, ``struct``, ``bytes`` (a length, then bytes), ``cells`` (places of an object), ``other``. Of an array
+    of numbers, ``number``: each is judged by itself."""
     variable: str
     fields: tuple[Field, ...] = ()
     """Of a number, one."""
@@ -52,11 +53,13 @@ class Shape(NamedTuple):
     secret: bool = False
     sql: bool = False
     """Whether its events carry the statement in force."""
+    step: int = 0
+    """Of an array of numbers, the bytes of each."""
 
     @property
     def unit(self) -> int:
         """Bytes of a cell; 0: there are none."""
-        return 64 if self.kind == "cells" else 0
+        return 64 if self.kind == "cells" else self.step
 
 
 def shape_of_struct(variable: str, form: str, fields: Any = None) -> Shape:

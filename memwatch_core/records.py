@@ -15,7 +15,7 @@ All are immutable and may be shared between threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -125,10 +125,11 @@ class Layout(NamedTuple):
     ``proxy`` names the adapter's proxy class that gives the value its behaviour: ``int`` (8 bytes, signed), ``float``
     (8 bytes, IEEE 754), ``bytes``/``bytearray`` (8 bytes length, then ``capacity`` bytes), ``struct``
     (``options["format"]``, ``options["fields"]``), ``object`` (whole-value reads and writes through the serializer's
-    own ``encode`` and ``decode``).
+    own ``encode`` and ``decode``); ``memory``: no proxy at all, but a value of the program's own type that lies in
+    watched memory, as :attr:`Serializer.lies` makes it.
     """
 
-    proxy: Literal["int", "float", "bytes", "bytearray", "struct", "object"]
+    proxy: Literal["int", "float", "bytes", "bytearray", "struct", "object", "memory"]
     size: int
     """Bytes that the value takes in its page(s)."""
     options: Mapping[str, Any] = MappingProxyType({})
@@ -136,6 +137,12 @@ class Layout(NamedTuple):
     buffer: Buffer | None = None
     """For an ``object``: the buffer that its page is exported as. None: exporting one is refused. A value that has a
     buffer of its own must have the same one when it is watched."""
+    items: str = ""
+    """For a ``memory`` that is numbers of one kind, side by side: the ``struct`` format of one, ``"<d"``. Conditions
+    are then judged of each by itself."""
+    names: Sequence[str] = ()
+    """What its parts are called behind its own name: ``.price``, ``[0].price``. Where one of them is a secret's, all of
+    it is masked."""
 
 
 class Extent(NamedTuple):
@@ -151,6 +158,20 @@ class Extent(NamedTuple):
     decode_old: Callable[[bytes], Any] | None = None
     """Decodes the bytes before the store, if they mean something else: where the value was shorter, for instance. None:
     ``decode``."""
+
+
+class Lies(NamedTuple):
+    """How values of a type that lies in memory (an array) are made to lie in watched memory. All run in the watched
+    program, in ``watch()`` and ``unwatch()``."""
+
+    over: Callable[[Any], Callable[[Any], Any]]
+    """``over(value)(memory)``: a value of the very same type over ``memory``, an exporter of so many writable bytes as
+    ``encode`` has given, with their content. It keeps ``memory`` itself, as all that is made of it does: the watch ends
+    with the last reference. What ``over(value)`` returns doesn't keep ``value``."""
+    copy: Callable[[Any], Any]
+    """A copy of such a value, in memory of its own."""
+    memory: Callable[[Any], Iterator[object]]
+    """What a value lies in: the objects that it keeps for its memory, from the nearest on, as far as they are known."""
 
 
 class Serializer(NamedTuple):
@@ -177,6 +198,13 @@ class Serializer(NamedTuple):
     head: int = 0
     """For a value whose first bytes determine its parts (a length): their number, at most 64. ``part(start, stop,
     options, before, after)`` then also gets these bytes before and after the store, both ``b""`` if unknown."""
+    lies: Lies | None = None
+    """Of layouts with the proxy ``memory``. ``encode`` may then return any buffer, whose bytes are copied."""
+    by_parts: bool = False
+    """Whether its values are shown by their parts alone, whatever their size: ``part`` then knows all of them."""
+    locate: Callable[[str, Mapping[str, Any]], tuple[int, int] | None] | None = None
+    """``locate(name, options)``: the bytes [start, stop) of the part of that name, as ``part`` would name it or a
+    person does; None: there is no such part. Without it, parts are searched for."""
 
 
 class TypeFormat(NamedTuple):

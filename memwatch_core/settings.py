@@ -324,7 +324,9 @@ class PluginsSection(Section):
     ``memwatch-sql-psycopg`` is enough to use it. A plugin that you name must be installed.
     """
 
-    serializers: Names = _setting(("scalars", "bytes", "struct", "typedarray"), _plugins("serializer"))
+    serializers: Names = _setting(
+        ("scalars", "bytes", "struct", "numpy", "ctypes", "typedarray"), _plugins("serializer")
+    )
     sql: Names = _setting(
         (
             *("sqlite3", "aiosqlite", "psycopg2", "psycopg", "mysqlclient", "pymysql", "sqlalchemy"),

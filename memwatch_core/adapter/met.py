@@ -6,12 +6,12 @@ import os
 import re
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
 from ..native import proxy
-from ..records import Described, Hit
+from ..records import Described, Hit, Serializer
 
 Decode = Callable[[bytes], object]
 ABSENT = Described("absent")
@@ -22,6 +22,24 @@ _BEGINS, _KINDS = 0x80, 0x3F
 _WHOLE = re.compile(r"-?[0-9]{19,}", re.ASCII)
 """A whole number of more than 64 bits is told in words."""
 _WORDS = {0: ABSENT, 1: None, 2: False, 3: True}
+
+
+class OfElement:
+    """Decodes an element of an array of numbers, and says where it is."""
+
+    def __init__(self, variable: str, one: struct.Struct, serializer: Serializer, options: Mapping[str, Any]) -> None:
+        self._variable, self._one, self._part, self._options = variable, one, serializer.part, options
+
+    def __call__(self, data: bytes) -> object:
+        return self._one.unpack(data)[0]
+
+    def path(self, offset: int) -> str:
+        """``prices[1, 2]``, of the element that begins there."""
+        try:
+            part = self._part and self._part(offset, offset + self._one.size, self._options)
+        except Exception:  # a plugin's
+            part = None
+        return f"{self._variable}{part.name}" if part else self._variable
 
 
 def decode_cell(data: bytes) -> object:
@@ -55,13 +73,13 @@ def _text(data: bytes) -> str:
 
 def met(raw: proxy.Hit, variable: str, when: str | None, decode: Decode) -> Hit:
     """The record of what C tells."""
-    _, _, tid, how, _, _, size, time, more, path, file, line, function, before, after = raw
+    _, _, tid, how, _, offset, size, time, more, path, file, line, function, before, after = raw
     whole = size == len(before) and size > 0
     if whole and decode is decode_cell and after[0] & _BEGINS:
         before = bytes(size)
     return Hit(
         variable=variable,
-        path=path or variable,
+        path=path or (decode.path(offset) if isinstance(decode, OfElement) else variable),
         old=_decoded(decode, before) if whole else None,
         new=_decoded(decode, after) if whole else None,
         changed=before != after,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import Any
 
 from ..conditions import Field, Shape, shape_of_struct
 from ..native import core
 from ..records import Serializer
-from ..structs import number
+from ..structs import number, split
 from . import process
-from .met import Decode
+from .met import Decode, OfElement
 
 
 def of_value(info: Any) -> tuple[Shape, Decode]:
@@ -21,7 +22,16 @@ def of_value(info: Any) -> tuple[Shape, Decode]:
     def decode(data: bytes) -> object:
         return serializer.decode(data, options) if serializer else data
 
+    if serializer is not None and info.layout.items:
+        unpack = Struct(info.layout.items)
+        shape = Shape("number", info.name, (_number(info.layout.items, unpack.size),), step=unpack.size)
+        return _flagged(shape, info), OfElement(info.name, unpack, serializer, options)
     return _flagged(_shape(info.name, serializer, info.layout), info), decode
+
+
+def _number(form: str, size: int) -> Field:
+    order, letter = split(form)
+    return Field(letter, 0, size, order != ">")
 
 
 def _flagged(shape: Shape, info: Any) -> Shape:

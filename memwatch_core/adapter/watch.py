@@ -13,7 +13,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
-from ..errors import WatchError
+from ..errors import SessionError, WatchError
 from ..native import core, proxy
 from ..records import NAME_MAX, Layout, Serializer
 from . import breaks, join, places, process
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Depth = Literal["FULL"] | tuple[int, int] | Sequence[int]
 _END = 2**64 - 1
+_KEPT_MOST = 100
+"""Limit of what a value may have its memory from, one from the other."""
 _HEADER = {"bytes": 8, "bytearray": 8}
 """Bytes of the header before the content; a mutation depth counts from the content on."""
 _FLAGS = {
@@ -38,6 +40,10 @@ _FLAGS = {
     "track_locals": core.TRACK_LOCALS,
     "secret": core.SECRET,
 }
+_PLUGINS = {"numpy": "numpy"}
+"""Serializers of ours for the values of a library, which `pip install memwatch` doesn't bring."""
+_lying: list[Serializer] = []
+"""Those whose values lie in watched memory themselves, as far as one was watched: also once the session is closed."""
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
@@ -102,6 +108,12 @@ def watch(
     settings = journal.config.watch
     flags = _flags_of(settings, track_threads, asked.sql or track_sql, secret)
     serializer = _choose(journal.serializers, value)
+    memory = _memory_of(journal.serializers, value)
+    if memory is not None and proxy.get_info(memory)[0]:
+        raise WatchError(
+            f"'{name}' lies in watched memory already, that of '{proxy.get_info(memory)[3].name}': use it as it is, or "
+            "watch a copy of it"
+        )
     if serializer is None:
         why = places.why_not(value)
         if why is not None:
@@ -116,6 +128,7 @@ def watch(
     try:
         layout = serializer.layout(value, options)
         data = serializer.encode(value, layout.options)
+        over = None if serializer.lies is None else serializer.lies.over(value)
     except WatchError:
         raise
     except TypeError as error:
@@ -131,7 +144,7 @@ def watch(
         flags,
         start + before,
         stop + before if depth else stop,
-        journal.config.core.share_pages if share_page is None else share_page,
+        layout.proxy != "memory" and (journal.config.core.share_pages if share_page is None else share_page),
         _codec(serializer, layout, value),
     )
     code = frame.f_code
@@ -146,10 +159,12 @@ def watch(
         name_here(),
         layout,
     )
-    proxy.describe(watched, _metadata(info, len(data)), info)
+    proxy.describe(watched, _metadata(info, layout.size), info)
     breaks.by_configuration(watched, info)
     asked.begin(watched, lambda: proxy.end(watched))
-    result: T = watched
+    if over is not None and serializer not in _lying:
+        _lying.append(serializer)
+    result: T = watched if over is None else over(watched)
     return result
 
 
@@ -197,12 +212,23 @@ def unwatch_place(owner: object, key: object) -> None:
 def unwatch(watched: T) -> T:
     """Ends a watch and returns the plain value: ``x = unwatch(x)``. Of an object, also ends the watches of its places.
 
-    Exported buffers (memoryviews, arrays) stay valid; writes through them are no longer seen. Raises TypeError for a
-    plain value, SessionError if the watch has ended.
+    Exported buffers (memoryviews, arrays) stay valid; writes through them are no longer seen. Of an array, which lies
+    in watched memory, or a view of it, returns a copy in memory of its own, and ends the watch of all of it. Raises
+    TypeError for a plain value, SessionError if the watch has ended.
     """
     if places.close_places(watched):
         return watched
-    plain: T = proxy.end(watched)
+    plain: T
+    serializer = _choose(_lying, watched)
+    memory = _memory_of(_lying, watched)
+    if serializer is None or serializer.lies is None or memory is None:
+        plain = proxy.end(watched)
+        return plain
+    number, _, _, info = proxy.get_info(memory)
+    if not number:
+        raise SessionError(f"the watch of '{info.name}' has ended; its value is unchanged, and is watched by nobody")
+    plain = serializer.lies.copy(watched)
+    proxy.end(memory)
     return plain
 
 
@@ -215,8 +241,11 @@ def variable(watched: object) -> Variable:
     of_locals = locals.find(watched) if locals is not None and found is None else None
     if of_locals is not None:
         number, size, info = of_locals
+    elif found is not None:
+        number, size, info = found[:3]
     else:
-        number, size, _, info = (*found[:2], 0, found[2]) if found is not None else proxy.get_info(watched)
+        memory = _memory_of(_lying, watched)
+        number, size, _, info = proxy.get_info(watched if memory is None else memory)
     return Variable(
         id=number,
         name=info.name,
@@ -248,8 +277,8 @@ def _flags_of(settings: WatchSection, track_threads: bool | None, track_sql: boo
 
 def _masks(name: str, serializer: Serializer, layout: Layout, flags: int, depth: tuple[int, int] | None) -> int:
     """How a secret is masked; 0: it is none. One of its fields is enough to make it one."""
-    fields = layout.options.get("fields") or ()
-    if not flags & core.SECRET and not any(map(proxy.is_secret, (name, *(f"{name}.{field}" for field in fields)))):
+    parts = layout.names or [f".{field}" for field in layout.options.get("fields") or ()]
+    if not flags & core.SECRET and not any(map(proxy.is_secret, (name, *(name + part for part in parts)))):
         return 0
     full = depth is None or (depth[0] == 0 and depth[1] >= layout.size)
     whole = serializer.part is None and layout.size == 8 and full
@@ -260,10 +289,30 @@ def _choose(serializers: Sequence[Serializer], value: object) -> Serializer | No
     return next((serializer for serializer in serializers if serializer.accepts(value)), None)
 
 
+def _memory_of(serializers: Sequence[Serializer], value: object) -> object | None:
+    """The watched memory that a value lies in: its own, or that of what it has its memory from."""
+    asked = [value]
+    for one in asked:
+        for serializer in serializers:
+            if serializer.lies is None or len(asked) > _KEPT_MOST or not serializer.accepts(one):
+                continue
+            for kept in serializer.lies.memory(one):
+                if proxy.is_proxy(kept):
+                    return kept
+                asked.append(kept)
+    return None
+
+
 def _refusal(serializers: Sequence[Serializer], value: object, name: str, why: str) -> str:
     loaded = "; ".join(f"{serializer.name} ({serializer.summary})" for serializer in serializers)
     kind = type(value)
     text = f"'{name}' can't be watched: no serializer takes a {kind.__module__}.{kind.__qualname__}"
+    plugin = _PLUGINS.get(kind.__module__.partition(".")[0])
+    if plugin is not None and not any(serializer.name == plugin for serializer in serializers):
+        return (
+            f"{text}; the plugin for it isn't loaded: pip install memwatch-serializer-{plugin}, and name {plugin!r} in "
+            "[plugins] serializers if that is set"
+        )
     if not loaded:
         return f"{text}. None is loaded: pip install memwatch, and see [plugins] serializers"
     return (

@@ -47,6 +47,7 @@ class Parts:
         names = {"[0:1]": f"[{end - 1}:{end}]", "[0]": f"[{end - 1}]"}
         self.is_bytes = one is not None and last is not None and names.get(one.name) == last.name
         """Whether each of its parts is a byte."""
+        self._is_array = self._serializer is not None and self._serializer.by_parts
         self.is_whole = one is None
         """Whether it has no parts."""
 
@@ -125,6 +126,8 @@ class Parts:
 
     def locate(self, name: str, memory: Memory) -> Unit | None:
         """The part of this name: ``.qty``, ``[3]``, ``[0:16]``, ``.tag[0:4]``, ``len()``; None if there is none."""
+        if self._serializer is not None and self._serializer.locate is not None:
+            return self._located(name)
         head = memory.peek(0, self._head)
         if self._head and name == LENGTH:
             return self.between(memory, 0, 1)
@@ -150,6 +153,16 @@ class Parts:
         return next((Unit(name, found.start, found.stop, found.decode) for found in fields), None)
 
     # ---- inside -----------------------------------------------------------------------------------------------------
+
+    def _located(self, name: str) -> Unit | None:
+        """The part that its serializer knows by this name."""
+        try:
+            locate = None if self._serializer is None else self._serializer.locate
+            found = None if locate is None else locate(name, self._variable.options)
+            extent = None if found is None else self._find(*found, b"")
+        except Exception:  # a serializer's own
+            return None
+        return None if extent is None else Unit(*extent[:4])
 
     def _singles(self, head: bytes) -> Iterator[Extent]:
         """The smallest parts, in order, up to a limit that no struct reaches."""
@@ -177,10 +190,21 @@ class Parts:
         if one is None or one.start < at:
             return None
         found = one
+        if self._is_array and one.stop < end:
+            found = self._rows(one, at, end)
+            return Unit(found.name, found.start, found.stop, found.decode)
         text = _RANGE.fullmatch(one.name)
         if one.stop < end and (text is not None and (self.is_bytes or not text[1] or one.stop - one.start == 1)):
             found = self._longest(one, at, end, head)
         return Unit(found.name, found.start, found.stop, found.decode)
+
+    def _rows(self, one: Extent, at: int, end: int) -> Extent:
+        """Whole elements up to ``end``."""
+        last = self._find(end - 1, end, b"")
+        if last is not None and last.stop > end:
+            end = last.start
+        found = self._find(at, end, b"") if end > one.stop else None
+        return found if found is not None and found.start == at and found.stop <= end else one
 
     def _longest(self, one: Extent, at: int, end: int, head: bytes) -> Extent:
         """Elements up to ``end``, as far as they are of one field and end there or before."""

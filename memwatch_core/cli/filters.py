@@ -14,6 +14,7 @@ from ..config import suggest
 from ..records import Event, Lost, Part, Record, Site, Unfollowed, Unwatched, Watched
 from ..rendering.aliases import under_all_names
 from ..rendering.changes import LENGTH, named, named_in
+from ..rendering.subscripts import STRUCT, overlap
 from .called import Called
 
 Test = Callable[[Event], bool]
@@ -319,7 +320,10 @@ def _variable(text: str) -> Test:
             return False
         if part is None:  # the whole value was written
             return hasattr(event.new, "__len__")
-        fields = [f".{name}" for name in part.new] if isinstance(part.new, Mapping) else [_touched(part)]
+        fields = [_touched(part)]
+        if isinstance(part.new, Mapping):
+            record = "" if STRUCT.fullmatch(part.name) else part.name  # a record of an array; or all of a struct
+            fields = [f"{record}.{name}" for name in part.new]
         return any(_overlap(full + name, text, wanted) for name in fields)
 
     return test
@@ -355,6 +359,8 @@ def _overlap(touched: str, text: str, wanted: tuple[str, int, int]) -> bool:
         or text.startswith((touched + "[", touched + "."))
     ):
         return True  # one contains the other
+    if overlap(touched, text):
+        return True
     name, first, last = _span(touched)
     return any(
         name == of and start < stop and first < stop and start < last for of, start, stop in (wanted, _span(wanted[0]))

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from ..printed import clean
-from ..records import Event, Site, Unwatched
+from ..records import Event, Site, Unwatched, Variable
 from ..rendering.endings import is_own
 from ..rendering.layout import both_ends
 from ..rendering.text import short_path
@@ -33,6 +33,8 @@ class Remarks:
 
     def __init__(self) -> None:
         self._rebound: dict[_Place, Unwatched] = {}
+        self._arrays: dict[_Key, str] = {}
+        """The serializer of each variable that is watched as what it is, and so has no ``.value``."""
         self._added: Counter[_Place] = Counter()
         """How often each ``x += f()`` added to what something else had written last."""
         self._writers: dict[_Key, _Writer] = {}
@@ -58,9 +60,15 @@ class Remarks:
                 if place in self._added or len(self._added) < MOST:
                     self._added[place] += 1
 
+    def watched(self, variable: Variable) -> None:
+        """Takes the beginning of a watch."""
+        if "dtype" in variable.options and len(self._arrays) < MOST:
+            self._arrays[variable.pid, variable.journal, variable.id] = variable.serializer
+
     def ended(self, record: Unwatched) -> None:
         """Takes the end of a watch."""
-        self._writers.pop((record.pid, record.journal, record.variable_id), None)
+        key = record.pid, record.journal, record.variable_id
+        self._writers.pop(key, None)
         site = record.site if record.why == "rebound" and record.given and is_own(record) else None
         if site is not None and len(self._rebound) < MOST:
             self._rebound.setdefault(_place(record.variable, site), record)
@@ -69,6 +77,12 @@ class Remarks:
         """A sentence for each of the first of them."""
         for place, record in [*self._rebound.items()][:SHOWN]:
             name, where = _said(place)
+            serializer = self._arrays.get((record.pid, record.journal, record.variable_id))
+            if serializer is not None:
+                into = _code(f"{name}[...] = …" if serializer == "numpy" else f"{name}[:] = …")
+                done = f"the watch ended with {_code(f'{name} = …')} at {where}"
+                yield f"{name}: {done}, which makes another one: to write into this one, {into}"
+                continue
             computed = record.given == "computed"
             what = _code(f"{name} = {name} + …" if computed else f"{name} = …")
             instead = (

@@ -118,6 +118,7 @@ class Summary:
             if isinstance(record, Watched):
                 variable = record.variable
                 self._names[variable.pid, variable.journal, variable.id] = variable.name
+                self._remarks.watched(variable)
             elif isinstance(record, Unwatched):
                 self._ended.add((record.pid, record.journal, record.variable_id))
                 self._remarks.ended(record)

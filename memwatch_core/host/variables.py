@@ -66,8 +66,23 @@ class _Watch:
     """A registered variable, and whether sinks know it."""
 
     __slots__ = (
-        "aliases", "announced", "depth", "described", "first", "flags", "followed", "lead", "metadata", "places",
-        "registered", "repeated", "shown", "time", "told", "weight",
+        "aliases",
+        "announced",
+        "by_parts",
+        "depth",
+        "described",
+        "first",
+        "flags",
+        "followed",
+        "lead",
+        "metadata",
+        "places",
+        "registered",
+        "repeated",
+        "shown",
+        "time",
+        "told",
+        "weight",
     )  # fmt: skip
 
     def __init__(self, time: int, size: int, flags: int, depth: tuple[int, int], repeated: bool = False) -> None:
@@ -79,6 +94,8 @@ class _Watch:
         self.lead = 0
         """Bytes before it on its first page."""
         self.metadata = Metadata()
+        self.by_parts = False
+        """Whether its serializer shows parts alone."""
         self.described = 0
         self.announced = False
         self.followed = self.weight = self.places = 0
@@ -99,7 +116,7 @@ class _Watch:
     @property
     def is_large(self) -> bool:
         """Whether it isn't decoded as a whole."""
-        return self.size > VALUE_LIMIT or self.told is not None
+        return self.size > VALUE_LIMIT or self.told is not None or self.by_parts
 
     @property
     def is_slab(self) -> bool:
@@ -345,6 +362,7 @@ class Variables:
             serializer = AS_BYTES
         if watch.flags & layout.SECRET and not watch.is_slab:
             serializer = hidden(AS_BYTES if serializer is _NONE else serializer)
+        watch.by_parts = serializer.by_parts
         follows = not (watch.repeated or watch.is_slab)  # a slab needs no copy: its stores bring whole values
         watch.followed = self._share.follow(size if follows else 0, watch.followed)
         self._stores.define(
@@ -386,6 +404,8 @@ class Variables:
             start = made_by.head if secret and made_by is not None else 0  # its length and content can't be one
             part = self._stores.part(ident, start, BEGINNING) if large else None
             value = self._stores.value(ident)
+            if watch.by_parts and part is not None and watch.size <= BEGINNING:
+                value, part = part.new, None  # the part is all of it
             if secret and value is None and part is None:
                 value = Shown("a secret")
             batch.add(Watched(time, watch.shown, value, part))

@@ -5,6 +5,8 @@ from contextvars import ContextVar
 from types import CodeType
 from typing import Any, Literal, TypeVar
 
+from typing_extensions import Buffer
+
 T = TypeVar("T")
 
 class Proxy:
@@ -18,6 +20,7 @@ class Bytes(Proxy): ...
 class ByteArray(Proxy): ...
 class Struct(Proxy): ...
 class Object(Proxy): ...
+class Memory(Proxy): ...
 
 StructField = tuple[str | None, str, int, int, bool]
 """Name, letter of the struct module, offset, size in bytes, little-endian."""
@@ -31,9 +34,9 @@ ObjectCodec = tuple[
 """encode, decode, options; and the buffer's format, item size and shape."""
 
 def create(
-    kind: Literal["int", "float", "bytes", "bytearray", "struct", "object"],
+    kind: Literal["int", "float", "bytes", "bytearray", "struct", "object", "memory"],
     name: str,
-    data: bytes,
+    data: Buffer,
     flags: int,
     depth_start: int,
     depth_stop: int,

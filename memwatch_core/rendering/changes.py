@@ -10,6 +10,7 @@ from typing import Any
 from ..printed import clean
 from ..records import Event, Shown
 from .layout import shorten
+from .subscripts import STRUCT, box, inside
 
 LENGTH = "len()"
 """The name of the part that is a value's length."""
@@ -30,7 +31,7 @@ def change(event: Event, limit: int) -> tuple[str, str, str]:
     if old is None and new is None:
         part = event.part.name if event.part is not None else f"[{event.offset}:{event.offset + len(event.after)}]"
         return clean(part), *_around(event.before.hex(), event.after.hex(), limit)
-    parts = _changed_parts(old, new, limit, first)
+    parts = _named_inside(part, _changed_parts(old, new, limit, first))
     if not parts:
         return clean(part), *_around(value_text(old, limit), value_text(new, limit), limit)
     if len(parts) == 1:
@@ -58,6 +59,18 @@ def _shown(event: Event, limit: int) -> tuple[str, Any, Any, int]:
         if before != after and max(before, after) <= limit:
             return whole  # shows more than the part that was appended
     return part.name, part.old, part.new, int(several[1]) if several is not None else 0
+
+
+def _named_inside(part: str, changed: list[tuple[str, Any, Any]]) -> list[tuple[str, Any, Any]]:
+    """Changed items of a part of an array, by the names that they have in the array: none if they have none."""
+    if not part or STRUCT.fullmatch(part) or box(part) is None:
+        return changed
+    named = [
+        (part + name if name.startswith(".") else inside(part, int(name[1:-1])), old, new)
+        for name, old, new in changed
+        if name.startswith(".") or name[1:-1].isdecimal()
+    ]
+    return [(name, old, new) for name, old, new in named if name is not None]
 
 
 def _of_place(old: Any, new: Any, changed: bool, limit: int) -> tuple[str, str]:

@@ -13,13 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memwatch_core import unwatch, watch
+from memwatch_core.errors import WatchError
 from memwatch_core.records import Event, Layout, Watched
 
 from .plugin import PluginContract, shown
 from .sessions import real_session
 
 REFUSALS = (TypeError, ValueError, OverflowError)
-_PROXIES = ("int", "float", "bytes", "bytearray", "struct", "object")
+_PROXIES = ("int", "float", "bytes", "bytearray", "struct", "object", "memory")
 
 # A contract's tests run once for each subclass, and look at their own data only.
 unhurried = settings(
@@ -63,6 +64,10 @@ class SerializerContract(PluginContract):
         ``==`` compares item by item, as for an array, all items must be the same."""
         return type(value) is type(back) and (_all(value == back) or (_all(value != value) and _all(back != back)))
 
+    def write(self, watched: Any, value: Any) -> None:
+        """Gives a watched value another one's content. Of an array: ``watched[...] = value``."""
+        watched.value = value
+
     # ---- the value and its bytes ------------------------------------------------------------------------------------
 
     @given(data=st.data())
@@ -70,7 +75,7 @@ class SerializerContract(PluginContract):
     def test_value_comes_back_as_it_was(self, data: st.DataObject) -> None:
         record, value = self.record, data.draw(self.values)
         layout = self._layout(value)
-        encoded = record.encode(value, layout.options)
+        encoded = bytes(record.encode(value, layout.options))
         back = record.decode(encoded, layout.options)
         assert self.same(value, back), f"make decode the inverse of encode: {shown(value)} came back as {shown(back)}"
 
@@ -80,7 +85,10 @@ class SerializerContract(PluginContract):
         value = data.draw(self.values)
         layout = self._layout(value)
         encoded = self.record.encode(value, layout.options)
-        assert type(encoded) is bytes, f"return bytes from encode, not {type(encoded).__name__}"
+        if layout.proxy == "memory":
+            encoded = memoryview(encoded).cast("B")
+        else:
+            assert type(encoded) is bytes, f"return bytes from encode, not {type(encoded).__name__}"
         assert len(encoded) == layout.size, f"encode {shown(value)} into exactly layout.size = {layout.size} bytes"
 
     @given(data=st.data())
@@ -107,7 +115,7 @@ class SerializerContract(PluginContract):
             stored = json.loads(json.dumps(dict(layout.options), allow_nan=False))
         except (TypeError, ValueError) as error:
             pytest.fail(f"put into Layout.options only what JSON has, with text as keys: {error}: {layout.options!r}")
-        encoded = record.encode(value, layout.options)
+        encoded = bytes(record.encode(value, layout.options))
         back = record.decode(encoded, stored)
         assert self.same(value, back), (
             "decode gets the options as JSON gives them back (a tuple is a list then): "
@@ -122,7 +130,7 @@ class SerializerContract(PluginContract):
         layout = record.layout(value, given_options)
         assert given_options == dict(self.options), "leave the options that layout() is given as they are"
         before = copy.deepcopy(dict(layout.options))
-        record.decode(record.encode(value, layout.options), layout.options)
+        record.decode(bytes(record.encode(value, layout.options)), layout.options)
         assert dict(layout.options) == before, "leave Layout.options as they are in encode and decode"
 
     @given(data=st.data())
@@ -246,12 +254,15 @@ class SerializerContract(PluginContract):
         record = self.record
         first, *others = data.draw(st.lists(self.values, min_size=2, max_size=5))
         layout = self._layout(first)
+        if layout.proxy == "memory":
+            self._stores_in_memory(first, [value for value in others if self._fits(value, layout)])
+            return
         with real_session(self.folder / "sessions", serializers=[record]) as session:
             watched = watch(first, name="watched", **self.options)
             before, stores = first, []
             for value in others:
                 if self._fits(value, layout):
-                    watched.value = value
+                    self.write(watched, value)
                     stores.append((before, value))
                     before = value
             plain = unwatch(watched)
@@ -272,6 +283,8 @@ class SerializerContract(PluginContract):
         if not self.refused:
             pytest.skip(f"{type(self).__name__}.refused is empty: it holds every value that it accepts")
         first = data.draw(self.values)
+        if self._layout(first).proxy == "memory":
+            pytest.skip("the program writes to its value itself: its serializer isn't asked")
         with real_session(self.folder / "sessions", serializers=[self.record]) as session:
             watched: Any = watch(first, name="watched", **self.options)
             for value in self.refused:
@@ -280,6 +293,27 @@ class SerializerContract(PluginContract):
             plain = unwatch(watched)
             assert self.same(first, plain), f"a refused value was written: {shown(first)} became {shown(plain)}"
             assert session.events() == []
+
+    def _stores_in_memory(self, first: Any, others: Sequence[Any]) -> None:
+        """Of a value that lies in watched memory itself: it is of the same type, and what the events wrote to its bytes
+        is what it holds."""
+        with real_session(self.folder / "sessions", serializers=[self.record]) as session:
+            watched: Any = watch(first, name="watched", **self.options)
+            assert type(watched) is type(first), f"make a {type(first).__name__}, not a {type(watched).__name__}"
+            with pytest.raises(WatchError):  # the serializer's lies.memory finds it
+                watch(watched, name="again", **self.options)
+            options = self.record.layout(first, self.options).options
+            last, state = first, bytearray(self.record.encode(first, options))
+            for last in others:
+                self.write(watched, last)
+            plain = unwatch(watched)
+            assert type(plain) is type(first), f"lies.copy made a {type(plain).__name__}"
+            events = session.events()
+        for event in events:
+            assert event.part is not None, "with by_parts, name the part of any bytes"
+            state[event.offset : event.offset + len(event.after)] = event.after
+        assert bytes(state) == bytes(self.record.encode(plain, options)), "the events don't lead to the last value"
+        assert self.same(last, self.record.decode(bytes(state), options))
 
     # ---- pieces -----------------------------------------------------------------------------------------------------
 
@@ -321,7 +355,7 @@ def _buffer_of(value: object) -> tuple[str, tuple[int, ...] | None] | None:
     try:
         with memoryview(value) as view:  # type: ignore[arg-type]
             return view.format, view.shape
-    except (TypeError, BufferError):
+    except (TypeError, ValueError, BufferError):
         return None
 
 

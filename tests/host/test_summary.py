@@ -139,6 +139,18 @@ def test_watch_that_a_plain_value_ended_is_named_with_what_to_write_instead() ->
     ]
 
 
+@pytest.mark.parametrize(("serializer", "into"), [("numpy", "a[...] = …"), ("memoryview", "a[:] = …")])
+def test_an_array_that_was_computed_anew_is_named_with_what_to_write_instead(serializer: str, into: str) -> None:
+    summary = Summary()
+    options = {"dtype": "<f8", "shape": [3], "strides": [8]}
+    summary.write([Watched(0, Variable(1, "a", 1, "python", 24, serializer, options), 0)])
+    summary.write([ended("a", "rebound", "a", "computed")])
+    assert [line.replace("\t", " ") for line in summary.lines()][-1] == (
+        f"a: the watch ended with `a = …` at /x/program.py:9 work, which makes another one: to write into this "
+        f"one, `{into}`"
+    )
+
+
 def test_other_ends_of_watches_are_nothing_to_remark() -> None:
     summary = Summary()
     summary.write(

@@ -36,7 +36,7 @@ struct mwpy_proxy {
     PyObject *weakrefs;
 };
 
-extern const mwpy_kind mwpy_int, mwpy_float, mwpy_bytes, mwpy_bytearray, mwpy_struct, mwpy_object;
+extern const mwpy_kind mwpy_int, mwpy_float, mwpy_bytes, mwpy_bytearray, mwpy_struct, mwpy_object, mwpy_memory;
 extern PyType_Spec mwpy_base_spec;
 extern PyTypeObject *mwpy_base; /* base type of the kinds' types */
 

@@ -15,23 +15,34 @@
 #include "places/places.h"
 #include "values/proxy.h"
 
-enum { KINDS = 6 };
-static const mwpy_kind *const kinds[KINDS] = {&mwpy_int,       &mwpy_float,  &mwpy_bytes,
-                                              &mwpy_bytearray, &mwpy_struct, &mwpy_object};
+enum { KINDS = 7 };
+static const mwpy_kind *const kinds[KINDS] = {&mwpy_int,    &mwpy_float,  &mwpy_bytes, &mwpy_bytearray,
+                                              &mwpy_struct, &mwpy_object, &mwpy_memory};
 static PyTypeObject *types[KINDS];
 
 static int find_kind(const char *name) {
     for (int i = 0; i < KINDS; i++)
         if (!strcmp(kinds[i]->name, name)) return i;
-    PyErr_Format(PyExc_ValueError, "no kind of proxy is called '%s': int, float, bytes, bytearray, struct, object",
-                 name);
+    PyErr_Format(PyExc_ValueError,
+                 "no kind of proxy is called '%s': int, float, bytes, bytearray, struct, object, memory", name);
     return -1;
+}
+
+/* A large value of zeros that nobody has touched stays so. */
+static int fill_memory(mwpy_proxy *self, const void *bytes) {
+    if (self->pages < 2) {
+        memcpy(mw_write_view(self->bytes), bytes, self->size);
+        return 0;
+    }
+    int error = mw_page_fill(self->bytes, bytes, self->size);
+    return error ? mwpy_raise(error, self->name) : 0;
 }
 
 PyDoc_STRVAR(create_doc, "create(kind, name, data, flags, depth_start, depth_stop, share, codec)\n--\n\n"
                          "A proxy of that kind whose page holds data, registered with the core.\n\n"
                          "codec: None; for struct (format, fields, make); for object (encode,\n"
                          "decode, options, buffer), buffer being None or (format, bytes of an item, shape).\n"
+                         "data: any buffer; its bytes are copied.\n"
                          "Raises CoreError, JournalFullError; ValueError if data doesn't have the kind's layout.");
 static PyObject *create(PyObject *module, PyObject *args) {
     (void)module;
@@ -59,7 +70,7 @@ static PyObject *create(PyObject *module, PyObject *args) {
     self->info = Py_NewRef(Py_None);
     self->codec = Py_NewRef(codec);
     if ((self->kind->init && self->kind->init(self, codec)) || mwpy_take_memory(self, share)) goto failed;
-    memcpy(mw_write_view(self->bytes), data.buf, self->size);
+    if (fill_memory(self, data.buf)) goto failed;
     mw_depth depth = {start, stop};
     int64_t id = self->pages > 1 ? mw_register_page(self->bytes, self->pages * MW_PAGE_SIZE, flags, depth)
                                  : mw_register_range(self->bytes, self->size, flags, depth);

@@ -1,0 +1,88 @@
+"""Which arrays can't be watched, why, and what to do instead."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+KINDS = "biufcSUVmM"
+DESCRIPTION_MAX = 1 << 15
+"""Limit of a dtype's text, in characters."""
+_SPARSE = (
+    "a sparse matrix keeps its elements in arrays of its own, which other code replaces: watch these, as in "
+    "m.data = watch(m.data)"
+)
+_TENSOR = "a tensor isn't an array: of a tensor on the CPU, a = watch(t.numpy()), and then t = torch.from_numpy(a)"
+_FOREIGN = (
+    ("torch", "Tensor", _TENSOR),
+    ("cupy", "ndarray", "its memory is that of a GPU, and stores there can't be seen: watch a copy, cupy.asnumpy(a)"),
+    ("scipy.sparse", "sparray", _SPARSE),
+    ("scipy.sparse", "spmatrix", _SPARSE),
+    ("sparse", "SparseArray", _SPARSE),
+)
+_PLAIN = "a plain array over the same memory is x.view(numpy.ndarray)"
+_SUBCLASSES = {
+    "matrix": f"{_PLAIN}: x = watch(x.view(numpy.ndarray)).view(numpy.matrix)",
+    "recarray": f"{_PLAIN}: x = watch(x.view(x.dtype.descr, numpy.ndarray)).view(numpy.recarray)",
+    "MaskedArray": "it has two arrays: data = watch(x.data.copy()), mask = watch(x.mask.copy()), and then "
+    "x = numpy.ma.array(data, mask=mask, copy=False)",
+    "memmap": "what is written to it goes to a file, which others may have mapped, and a copy would be cut off from it",
+}
+
+
+def foreign(kind: type) -> str | None:
+    """Why values of another library's type can't be watched; None: it isn't such a type. Imports nothing."""
+    for module, name, why in _FOREIGN:
+        known = sys.modules.get(module)
+        base = None if known is None else vars(known).get(name)
+        if isinstance(base, type) and base in kind.__mro__:
+            return why
+    return None
+
+
+def of_kind(value: Any, array: Any) -> str | None:
+    """Because of its type or its dtype."""
+    if type(value) is not array:
+        names = [base.__name__ for base in type(value).__mro__]
+        remedy = next((text for name, text in _SUBCLASSES.items() if name in names), _PLAIN)
+        return f"a {type(value).__name__} is more than its elements: {remedy}"
+    dtype = value.dtype
+    if dtype.hasobject:
+        return (
+            "its elements are references to objects, whose contents lie elsewhere: give it a dtype of numbers or of "
+            "text (a.astype(float)), or watch the objects"
+        )
+    if dtype.kind not in KINDS:
+        return f"the text of dtype {dtype} lies elsewhere, not in its elements: a.astype('U20') has it there"
+    if len(str(dtype)) > DESCRIPTION_MAX:
+        return f"its dtype has {len(dtype.names or ())} fields, too many to be described: watch some of them"
+    return None
+
+
+def of_memory(value: Any, bases: Iterable[object], maps: tuple[type, ...]) -> str | None:
+    """Because of where its elements lie."""
+    if not value.flags.writeable:
+        return (
+            "it is read-only: nobody writes to it through this name. Watch the array that it is a view of, or a.copy()"
+        )
+    longer = sorted((abs(stride), n) for stride, n in zip(value.strides, value.shape, strict=True) if n > 1)
+    if value.nbytes and any(not stride for stride, _ in longer):
+        return (
+            "it is broadcast, many elements are one in memory (stride 0): watch the array that it was made of, or "
+            "a.copy()"
+        )
+    block = value.itemsize
+    for stride, n in longer if value.nbytes else ():
+        if stride < block:
+            return (
+                "its elements overlap in memory, and a copy would part them: watch the array that it is a view of, or "
+                "a.copy()"
+            )
+        block += stride * (n - 1)
+    if any(issubclass(type(base), maps) for base in bases):
+        return (
+            "its memory is a mapping (mmap, shared memory), and others wouldn't see what is written to a copy: "
+            "watch a.copy() if that is meant"
+        )
+    return None
