@@ -14,7 +14,7 @@ import click
 
 from .. import config as configuration
 from ..printed import put, put_bytes, say, shows_colours, terminal_width, write
-from ..records import Event, Lost, Record, Watched
+from ..records import Event, Lost, Merged, Record, Watched
 from ..rendering.palette import paint, plain
 from ..rendering.text import Lines
 from .columns import columns
@@ -39,7 +39,12 @@ BATCH = 2000
 @click.option("--task", "tasks", multiple=True, metavar="NAME", help="Task of asyncio that wrote, or a pattern.")
 @click.option("--trace", "traces", multiple=True, metavar="ID", help="OpenTelemetry's trace or span, or its beginning.")
 @click.option("--since", metavar="AGO|TIME", help="30s, 5m, 2h, 1d ago, or 2026-11-23T15:04:05.")
-@click.option("--last", "-n", type=click.IntRange(1), metavar="N", help="Only the last N that match.")
+@click.option("--last", "-n", type=click.IntRange(1), metavar="N", help="Only the last N lines.")
+@click.option(
+    "--merged/--each",
+    default=None,
+    help="All stores to an array that one statement made as a line, or each.  [default: merged; each with --json]",
+)
 @click.option("--stacks", is_flag=True, help="With the callers of each line that wrote.")
 @click.option("--json", "as_json", is_flag=True, help="Lines of JSON, in the schema of the jsonl sink.")
 @click.option("--list", "listing", is_flag=True, help="List the sessions instead.")
@@ -59,6 +64,7 @@ def command(
     traces: tuple[str, ...],
     since: str | None,
     last: int | None,
+    merged: bool | None,
     stacks: bool,
     as_json: bool,
     listing: bool,
@@ -72,6 +78,10 @@ def command(
 
     A filter that matches nothing at all is reported, as it may be a mistake. Exit status 1 if nothing was shown because
     of such a filter, or if a journal can't be read.
+
+    Stores to the items of an array, or the bytes of a buffer, that one statement made are one line, with what it wrote
+    and how many stores that took. Filters choose events, and what passes is merged; --last counts lines. --each shows
+    every event.
 
     Shown first is the place in the program's own code ([sites] own), behind it the innermost one, if that is another.
     --line matches either.
@@ -94,6 +104,7 @@ def command(
     memwatch log --since 5m --json | jq 'select(.seq) | .new'
     """
     from ..host import history
+    from ..host.merging import Merging, may_merge
 
     overrides = {"journal": {"folder": folder}} if folder is not None else None
     config = configuration.load(file, overrides=overrides, labels={"journal.folder": "--folder"})
@@ -116,6 +127,7 @@ def command(
     tail = None
     last = min(last, sys.maxsize) if last else None
     by, progress = history.by(wanted.by), Progress("indexing, once")
+    merges = merged if merged is not None else not as_json
     if last and not wanted.by_part:
         tail = history.last(
             path,
@@ -128,7 +140,7 @@ def command(
             by=by,
             progress=progress,
         )
-        if tail is None or (tail.seen and wanted.failed()):
+        if tail is None or (tail.seen and wanted.failed()) or (merges and any(map(may_merge, tail.events))):
             tail = None  # suggestions for a filter without a match need the events in order of time
             wanted = filters()
 
@@ -136,16 +148,21 @@ def command(
         nonlocal seen
         seen += events
 
+    def passes(event: Event) -> bool:
+        left_out(1)
+        return wanted(event)
+
     def matching() -> Iterator[list[Record]]:
         everything = wanted.wanted is None and oldest is None
+        merging = Merging(keep=passes if wanted.by_part else None) if merges else None
         only = None if everything else history.Only(wanted.possible, wanted.possible_since, wanted, left_out, by)
         for records in history.read(
-            path, say, damaged.append, by_outcome=bool(outcomes), only=only, own=own, progress=progress
+            path, say, damaged.append, by_outcome=bool(outcomes), only=only, own=own, progress=progress, merging=merging
         ):
-            left_out(sum(isinstance(record, Event) for record in records))
-            yield (
-                [each for each in records if not isinstance(each, Event) or wanted(each)] if wanted.by_part else records
-            )
+            if merging is None or merging.keep is None:
+                left_out(sum(map(_events, records)))
+            by_part = wanted.by_part and not merges
+            yield [each for each in records if not isinstance(each, Event) or wanted(each)] if by_part else records
 
     if tail is not None:
         for text in tail.said:
@@ -188,11 +205,16 @@ def _filters(path: Path, *given: Any) -> Filters:
 
 
 def _last(batches: Iterable[list[Record]], count: int) -> Iterator[list[Record]]:
-    kept = deque((record for batch in batches for record in batch if isinstance(record, Event)), count)
+    kept = deque((record for batch in batches for record in batch if isinstance(record, Event | Merged)), count)
     return _batches(kept)
 
 
-def _batches(events: Iterable[Event]) -> Iterator[list[Record]]:
+def _events(record: Record) -> int:
+    """How many events a record stands for."""
+    return record.stores if isinstance(record, Merged) else int(isinstance(record, Event))
+
+
+def _batches(events: Iterable[Record]) -> Iterator[list[Record]]:
     rest = iter(events)
     while batch := list[Record](islice(rest, BATCH)):
         yield batch

@@ -44,7 +44,9 @@ class Follow(threading.Thread):
         is_own: Callable[[str], bool] = is_own_by_default,
     ) -> None:
         super().__init__(name="memwatch-host", daemon=True)
-        self._decoder = SessionDecoder(folder, {one.name: one for one in serializers}, own=True, is_own=is_own)
+        self._decoder = SessionDecoder(
+            folder, {one.name: one for one in serializers}, own=True, is_own=is_own, merging=pipeline.merging
+        )
         self._summary = summary
         self._pipeline = pipeline
         self._say = say
@@ -90,6 +92,10 @@ class Follow(threading.Thread):
         self._catch_up()
         if self._decoder.several:
             time.sleep(2 * DELAY_NS / 1e9)  # records of several processes wait for each other, to be ordered
+            self._catch_up()
+        if self._pipeline.merging is not None:
+            with self._turn:
+                self._decoder.end_lines()
             self._catch_up()
 
     def finish(self) -> None:

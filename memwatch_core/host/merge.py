@@ -24,6 +24,7 @@ from .contents import Told
 from .decoder import BATCH_BYTES, JournalDecoder
 from .digests import Digests
 from .kept import Kept
+from .merging import Merging
 from .own import is_own_by_default
 from .sieve import Sieve
 
@@ -107,7 +108,7 @@ class SessionDecoder:
     ``contents``: see :class:`JournalDecoder`. ``own``: read only from a folder that belongs to this user, see
     :func:`open_folder`. ``sieve``: give out only some events, see :class:`~memwatch_core.host.sieve.Sieve`; then check
     :attr:`uncertain`. ``indexes``: of journals, by the name of the file; then :meth:`poll` may raise
-    Stale. ``digests``: see :class:`JournalDecoder`.
+    Stale. ``digests``, ``merging``: see :class:`JournalDecoder`.
     """
 
     def __init__(
@@ -123,9 +124,11 @@ class SessionDecoder:
         contents: Told | None = None,
         indexes: Mapping[str, Index] | None = None,
         digests: Digests | None = None,
+        merging: Merging | None = None,
     ) -> None:
         self.path = Path(path)
         self._digests = digests
+        self._merging = merging
         self._contents = contents
         self._indexes = indexes or {}
         self._judged = judged
@@ -221,6 +224,12 @@ class SessionDecoder:
             else:
                 break
 
+    def end_lines(self) -> None:
+        """Ends the runs that aren't complete yet: the next :meth:`poll` gives out their lines."""
+        for source in self._sources:
+            if not source.decoder.ended:
+                source.decoder.end_lines()
+
     def acknowledge(self) -> None:
         """Allows the writers to free what was given out (``journal.max_bytes``)."""
         for source in self._sources:
@@ -294,6 +303,7 @@ class SessionDecoder:
             contents=self._contents,
             index=self._indexes.get(path.name),
             digests=self._digests,
+            merging=self._merging,
         )
         if self._sieve is not None:
             decoder.sieve(self._sieve)
