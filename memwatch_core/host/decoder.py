@@ -310,6 +310,8 @@ class JournalDecoder:
         if self._sifter is not None:
             self._sifter.note(first, self.matched - matched)
             batch.time = self._stores.time
+        elif self._lines is not None:
+            batch.time = max([self._stores.time, *(record.time_ns for record in out[-1:])])
         elif out:
             batch.time = out[-1].time_ns
         if self._digests is not None:

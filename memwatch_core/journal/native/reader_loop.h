@@ -432,12 +432,11 @@ static int stores_merges(const State *state, const Stored *store) {
 }
 
 /* Adds a store to a run without making its event. */
-static void stores_join(Stores *self, State *state, const Taken *taken, const Stored *store, Run *run) {
+static void stores_join(Stores *self, State *state, const Stored *store, Run *run) {
     state_follow(state, store->offset, store->before, store->after, store->length);
     state->stored = 1;
     used_or_none(&self->contexts, store->author.context);
     self->seq++;
-    self->sieve.time = time_of(taken->head);
     run_add(run, store);
 }
 
@@ -469,13 +468,14 @@ static int stores_merge(Stores *self, State *state, const Taken *taken, const Ve
                         uint64_t *made) {
     Merging *merging = &self->merging;
     Stored store = stored_of(self, state, taken);
+    self->sieve.time = store.time;
     int merges = stores_merges(state, &store), joins = merges && wanted > 0;
     if (joins && merging->keep == Py_None && merging->tell == Py_None) {
         Run *run;
         if (!taken->resync && !state_explains(state, store.offset, store.before, store.length)) return STOP_GAP;
         if (merging_settle(merging, &store, merges, &run) < 0) return -1;
         if (run != NULL) {
-            stores_join(self, state, taken, &store, run);
+            stores_join(self, state, &store, run);
             return merging_drain(merging, &self->sieve, out) < 0 ? -1 : STOP_END;
         }
     }
