@@ -104,6 +104,7 @@ static int run_begins_again(const Run *run, const Stored *store) {
     if (store->offset == run->last_offset && store->length == run->last_length) return 0;
     if (store->offset == run->first_offset && store->length == run->first_length) return 1;
     int64_t away = magnitude(start - (int64_t)run->last_offset);
+    if (!run->up && !run->down && run->region.shape != REGION_GRID) return 0; /* it doesn't sweep */
     return run->stores >= SWEEP && away > TAIL && region_has(&run->region, start, stop);
 }
 
