@@ -5,18 +5,18 @@ from __future__ import annotations
 import random
 import struct
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from decoding import SERIALIZERS, decode_file
-from journal_writer import TIME, JournalWriter
 from storing import ARRAYS, Storing
 
 from memwatch_core.host.decoder import JournalDecoder
 from memwatch_core.host.merge import SessionDecoder
 from memwatch_core.host.merging import GAP_NS, Merging, Told
-from memwatch_core.records import Event, Lost, Merged, Range, Record, Span, Watched
+from memwatch_core.records import Event, Lost, Merged, Range, Record, Span
 
 Line = Event | Merged
 
@@ -104,7 +104,8 @@ def check(line: Merged, events: list[Event]) -> None:
     assert line.bytes == sum(len(event.after) for event in events)
     assert (line.start, line.stop) == (min(mine), max(mine) + 1)
     if line.spans:
-        assert len(written) == len(set(written)) and set(written) == mine
+        assert len(written) == len(set(written))
+        assert set(written) == mine
     _, _, _, letter = ARRAYS[line.first.variable_id]
     size = struct.calcsize(letter)
     if line.elements is not None:
@@ -163,7 +164,7 @@ def test_a_run_ends_only_for_a_reason(seed: int, tmp_path: Path) -> None:
     others = {id(line): at for at, line in enumerate(records)}
     for tid in {event.tid for event in events}:
         mine = [line for line in lines if (line.first if isinstance(line, Merged) else line).tid == tid]
-        for one, next_one in zip(mine, mine[1:], strict=False):
+        for one, next_one in pairwise(mine):
             ended, begun = expanded(one, events), expanded(next_one, events)
             if author(ended[0]) != author(begun[0]) or ended[0].origin != "store":
                 continue

@@ -469,8 +469,10 @@ static int stores_merge(Stores *self, State *state, const Taken *taken, const Ve
     Merging *merging = &self->merging;
     Stored store = stored_of(self, state, taken);
     self->sieve.time = store.time;
-    int merges = stores_merges(state, &store), joins = merges && wanted > 0;
-    if (joins && merging->keep == Py_None && merging->tell == Py_None) {
+    int merges = stores_merges(state, &store), alone = merging->keep == Py_None && merging->tell == Py_None;
+    if (!merges && alone && merging->open == 0 && merging->count == 0) /* nothing it could wait for */
+        return stores_make_event(self, state, taken, key, wanted, out, made);
+    if (merges && wanted > 0 && alone) {
         Run *run;
         if (!taken->resync && !state_explains(state, store.offset, store.before, store.length)) return STOP_GAP;
         if (merging_settle(merging, &store, merges, &run) < 0) return -1;
