@@ -36,7 +36,9 @@ BATCH = 2000
 @click.option("--task", "tasks", multiple=True, metavar="NAME", help="Task of asyncio that wrote, or a pattern.")
 @click.option("--trace", "traces", multiple=True, metavar="ID", help="OpenTelemetry's trace or span, or its beginning.")
 @click.option("--since", metavar="AGO|TIME", help="30s, 5m, 2h, 1d ago, or 2026-11-23T15:04:05.")
-@click.option("--last", "-n", type=click.IntRange(1), metavar="N", help="Only the last N lines.")
+@click.option(
+    "--last", "-n", type=click.IntRange(1), metavar="N", help="Only the last N that match; merged ones count as one."
+)
 @click.option(
     "--merged/--each",
     default=None,

@@ -81,15 +81,15 @@ def tell(record: Record) -> Told:
 
 
 def about(serializer: Serializer, options: Mapping[str, Any]) -> About | None:
-    """What lines of a variable are told with; None: it has no parts, so each of its stores is a line."""
-    if serializer.part is None:
-        return None
+    """What lines of a variable are told with; None: it is no array, so each of its stores is a line."""
     items = None
     if serializer.items is not None:
         try:
             items = serializer.items(options)
         except Exception:  # a journal's options may be anything
             items = None
+    if serializer.part is None or (items is None and serializer.region is None):
+        return None
     return About(serializer, options, items)
 
 
