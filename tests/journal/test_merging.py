@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import struct
+import subprocess
+import sys
+import tempfile
+import tracemalloc
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +16,7 @@ from typing import Any
 
 import pytest
 from decoding import SERIALIZERS, decode_file
+from journal_writer import TIME, JournalWriter
 from storing import ARRAYS, Storing
 
 from memwatch_core.host.decoder import JournalDecoder
@@ -236,3 +242,186 @@ def test_a_killed_process_leaves_whole_lines(seed: int, cut: int, tmp_path: Path
     path = writer.save(tmp_path)
     lines, events, _ = lines_and_events(path)
     assert sum(line.stores if isinstance(line, Merged) else 1 for line in lines) == len(events)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_damaged_journal_gives_lines_of_the_events_that_can_be_read(seed: int, tmp_path: Path) -> None:
+    rng = random.Random(seed)
+    path = Storing(rng, stores=300).writer.save(tmp_path)
+    raw = bytearray(path.read_bytes())
+    for _ in range(rng.randrange(1, 40)):
+        raw[rng.randrange(4096, min(len(raw), 4096 + 64 * 500))] = rng.randrange(256)
+    path.write_bytes(raw)
+    lines, events, _ = lines_and_events(path)
+    assert sum(line.stores if isinstance(line, Merged) else 1 for line in lines) == len(events)
+
+
+def test_nothing_leaks_over_many_runs(tmp_path: Path) -> None:
+    path = Storing(random.Random(1), stores=300).writer.save(tmp_path)
+
+    def once() -> None:
+        for merging in (Merging(), Merging(each=True), Merging(keep=lambda event: event.seq % 2 == 0)):
+            lines_of(path, merging)
+        cut = JournalDecoder(path, SERIALIZERS, merging=Merging())  # with runs that aren't complete
+        cut.poll(None, 300)
+        cut.close()
+
+    for _ in range(3):
+        once()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        once()
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(10):
+            once()
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] - before < 20_000
+    finally:
+        tracemalloc.stop()
+
+
+def swept(places: list[tuple[int, int]], variable: int = 4) -> tuple[list[Line], JournalWriter]:
+    """The lines of stores to these ranges of bytes, which one statement makes."""
+    writer = JournalWriter()
+    serializer, options = ARRAYS[variable][:2]
+    memory = bytearray(4096)
+    memory[:8] = (4088).to_bytes(8, "little")
+    writer.watch(variable, bytes(memory), "a", serializer, options=options)
+    for number, (start, stop) in enumerate(places):
+        after = bytes([number % 251 + 1]) * (stop - start)
+        writer.store(variable, start, bytes(memory[start:stop]), after, origin=2, site=1)
+        memory[start:stop] = after
+    with tempfile.TemporaryDirectory() as folder:
+        records = lines_of(writer.save(Path(folder)))
+    return [record for record in records if isinstance(record, Event | Merged)], writer
+
+
+SHAPES = {
+    "a slice": ([(at, at + 16) for at in range(8, 264, 16)], ["[0:256]"]),
+    "a slice, backwards": ([(at, at + 16) for at in range(248, 7, -16)], ["[0:256]"]),
+    "a slice, its end with an overlap": ([(8, 40), (40, 72), (49, 81)], ["[0:73]"]),
+    "as memset writes: both ends first": ([(8, 40), (968, 1000), *((at, at + 32) for at in range(40, 968, 32))],
+                                          ["[0:992]"]),
+    "a step": ([(at, at + 1) for at in range(8, 1000, 8)], ["[0:985:8]"]),
+    "a step, backwards": ([(at, at + 1) for at in range(992, 7, -8)], ["[0:985:8]"]),
+    "columns of a matrix": ([(at, at + 8) for at in range(8, 4000, 64)], ["[0:8], [64:72], …, [3968:3976]"]),
+    "a block, row by row": ([(row + at, row + at + 4) for row in range(8, 4000, 64) for at in (0, 4, 8)],
+                            ["[0:12], [64:76], …, [3968:3980]"]),
+    "a block, column by column": ([(row + at, row + at + 4) for at in (0, 8, 16) for row in range(8, 4000, 64)],
+                                  ["[0:4], [8:12], …, [3984:3988]"]),
+    "three places": ([(500, 504), (20, 24), (900, 904)], ["[12:16], [492:496], [892:896]"]),
+    "a sweep, twice": (2 * [(at, at + 16) for at in range(8, 1032, 16)], ["[0:1024]", "[0:1024]"]),
+    "sweeps that shrink": ([(at, at + 8) for first in (8, 808, 1608) for at in range(first, 4000, 8)],
+                           ["[0:3992]", "[800:3992]", "[1600:3992]"]),
+    "one place, again and again": (5 * [(8, 9)], ["[0:1]"]),
+    "at random": ([(at, at + 1) for at in random.Random(3).sample(range(8, 4000), 100)], ["[53:3955]"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_shape_has_a_name(shape: str) -> None:
+    places, names = SHAPES[shape]
+    lines, _ = swept(places)
+    assert all(isinstance(line, Merged) for line in lines)
+    assert [line.name for line in lines if isinstance(line, Merged)] == names
+
+
+def test_one_place_tells_the_first_value_and_the_last() -> None:
+    ((line,), _) = swept(5 * [(8, 9)])
+    assert isinstance(line, Merged)
+    assert (line.old, line.new, line.elements) == (Range(0, 0, True), Range(5, 5, True), 1)
+
+
+def test_a_long_run_takes_no_more_memory_than_a_short_one(tmp_path: Path) -> None:
+    """Nor do events of another thread that wait for it: the run ends."""
+    peaks = []
+    for count in (10_000, 400_000):
+        writer = JournalWriter(count)
+        writer.watch(4, (4088).to_bytes(8, "little") + bytes(4088), "a", "bytearray", options={"capacity": 4088})
+        writer.watch(5, bytes(8), "number")
+        writer.store(4, 8, b"\0", b"\0", origin=2, tid=8)
+        head = len(writer.slots)
+        writer.store(4, 8, b"\0", b"\0", origin=2, time=TIME + 10**6)
+        one = bytes(writer.slots[head:])
+        writer.slots += one * count
+        path = writer.save(tmp_path)
+        code = (
+            "import sys; sys.path[:0] = sys.argv[2:]; from test_merging import *; lines = lines_of(Path(sys.argv[1]));"
+            "print(max(getattr(line, 'stores', 0) for line in lines))"
+        )
+        result = tmp_path / "peak"
+        here = Path(__file__).parent
+        command = [sys.executable, "-c", code, str(path), *sys.path]
+        done = subprocess.run(
+            [sys.executable, str(here / "peak.py"), str(result), *command], capture_output=True, text=True, check=True
+        )
+        assert int(done.stdout) == count + 1, done.stderr
+        peaks.append(int(result.read_text().split()[1]))
+    assert peaks[1] < peaks[0] + 8192
+
+
+def test_lines_that_wait_are_so_many_at_most(tmp_path: Path) -> None:
+    writer = JournalWriter()
+    writer.watch(4, (4088).to_bytes(8, "little") + bytes(4088), "a", "bytearray", options={"capacity": 4088})
+    writer.watch(5, bytes(8), "number")
+    for offset in (8, 9):
+        writer.store(4, offset, b"\0", b"\0", origin=2, tid=8, time=TIME)
+    for _ in range(5000):
+        writer.store(5, 0, bytes(8), bytes(8), time=TIME)
+    writer.store(4, 10, b"\0", b"\0", origin=2, tid=8, time=TIME)
+    lines = [line for line in lines_of(writer.save(tmp_path)) if isinstance(line, Line)]
+    assert [(at, line.stores) for at, line in enumerate(lines) if isinstance(line, Merged)] == [(0, 2)]
+    assert len(lines) == 5002
+
+
+def test_a_run_goes_on_while_other_threads_write_the_column_beside(tmp_path: Path) -> None:
+    writer = JournalWriter()
+    writer.watch(2, bytes(4096), "a", "typedarray", options={"class": "Float64Array"})
+    for row in range(0, 4096, 64):
+        for tid in (7, 8, 9):
+            writer.store(2, row + 8 * tid - 56, bytes(8), struct.pack("<d", tid), origin=2, tid=tid, site=1)
+    lines = [line for line in lines_of(writer.save(tmp_path)) if isinstance(line, Line)]
+    assert [(line.first.tid, line.name, line.stores, line.new) for line in lines if isinstance(line, Merged)] == [
+        (7, "[0:505:8]", 64, Range(7.0, 7.0, True)),
+        (8, "[1:506:8]", 64, Range(8.0, 8.0, True)),
+        (9, "[2:507:8]", 64, Range(9.0, 9.0, True)),
+    ]
+
+
+def test_secrets_and_structs_are_told_one_by_one(tmp_path: Path) -> None:
+    writer = JournalWriter()
+    writer.variable(1, 64, flags=1 | 16 | 32)  # a secret, whose bytes are masked
+    writer.metadata(1, name="secret", serializer="bytearray", options={"capacity": 56})
+    writer.watch(2, bytes(16), "point", "struct", options={"format": "<qd", "fields": ["x", "y"]})
+    for ident, first in ((1, 8), (2, 0)):
+        for at in range(first, first + 16, 8):
+            writer.store(ident, at, bytes(8), b"\1" * 8, origin=2)
+    lines = [line for line in lines_of(writer.save(tmp_path)) if isinstance(line, Line)]
+    assert [type(line) for line in lines] == 4 * [Event]
+
+
+def test_a_serializers_region_names_what_was_written(tmp_path: Path) -> None:
+    asked = []
+
+    def region(spans: Any, options: Any) -> tuple[str, int] | None:
+        asked.append(spans)
+        return "[:, 3]", 64
+
+    serializers = dict(SERIALIZERS)
+    serializers["typedarray"] = SERIALIZERS["typedarray"]._replace(region=region, items=None)
+    writer = JournalWriter()
+    writer.watch(2, bytes(4096), "a", "typedarray", options={"class": "Float64Array"})
+    for row in range(24, 4096, 64):
+        writer.store(2, row, bytes(8), struct.pack("<d", 1), origin=2)
+    path = writer.save(tmp_path)
+    journal = JournalDecoder(path, serializers, merging=Merging())
+    records: list[Record] = []
+    while not journal.ended:
+        records += journal.poll()
+    (line,) = [record for record in records if isinstance(record, Merged)]
+    assert asked == [(Span(24, 8, ((64, 64),)),)]
+    assert (line.name, line.elements, line.old, line.new) == (
+        "[:, 3]", 64, Range(0.0, 0.0, True), Range(1.0, 1.0, True),
+    )  # fmt: skip
