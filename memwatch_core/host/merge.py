@@ -24,7 +24,7 @@ from .contents import Told
 from .decoder import BATCH_BYTES, JournalDecoder
 from .digests import Digests
 from .kept import Kept
-from .merging import Merging
+from .merging import GAP_NS, Merging
 from .own import is_own_by_default
 from .sieve import Sieve
 
@@ -43,10 +43,10 @@ _time = attrgetter("time_ns")
 class _Source:
     """One journal, and its decoded records that weren't given out yet."""
 
-    __slots__ = ("begun", "decoder", "keys", "last", "read_at", "records")
+    __slots__ = ("begun", "decoder", "delay", "keys", "last", "read_at", "records")
 
-    def __init__(self, decoder: JournalDecoder) -> None:
-        self.decoder = decoder
+    def __init__(self, decoder: JournalDecoder, delay: int) -> None:
+        self.decoder, self.delay = decoder, delay
         self.records: list[Record] = []
         self.keys: list[int] = []
         self.last = 0
@@ -89,7 +89,7 @@ class _Source:
         """The time up to which all records of this process are known; None: all are."""
         if self.decoder.ended:
             return None
-        return self.last if self.records else self.read_at - DELAY_NS
+        return self.last if self.records else self.read_at - self.delay
 
     def take(self, until: int | None, inclusive: bool) -> tuple[list[Record], list[int]]:
         """Gives out the records before ``until`` (``inclusive``: and those at it); None: all."""
@@ -129,6 +129,9 @@ class SessionDecoder:
         self.path = Path(path)
         self._digests = digests
         self._merging = merging
+        self.delay = DELAY_NS if merging is None else max(DELAY_NS, GAP_NS)
+        """How long a record waits for earlier ones of other running processes, in ns. A line may be as old as the gap
+        that ends a run."""
         self._contents = contents
         self._indexes = indexes or {}
         self._judged = judged
@@ -170,7 +173,7 @@ class SessionDecoder:
             self._waited = bool(self._found)
         else:
             self._known.add(self.path)
-            self._sources.append(_Source(self._decoder(self.path)))
+            self._sources.append(_Source(self._decoder(self.path), self.delay))
 
     @property
     def ended(self) -> bool:
@@ -329,7 +332,7 @@ class SessionDecoder:
         else:
             self._known.add(path)
             self.unreadable.pop(path, None)
-            self._sources.append(_Source(decoder))
+            self._sources.append(_Source(decoder, self.delay))
 
 
 def room() -> int:

@@ -14,8 +14,8 @@ import msgspec
 
 from ..records import Event, Items, Merged, Range, Record, Serializer, Span
 
-GAP_NS = 50_000_000
-"""A run ends when its thread hasn't stored for so long."""
+GAP_NS = 200_000_000
+"""A run ends when its thread hasn't stored for so long. On a machine that is busy, a thread may not run for a while."""
 NAMED = 3
 """Limit of pieces that a name lists."""
 

@@ -112,7 +112,7 @@ class Storing:
         before = bytes(self.memory[made.variable][start:stop])
         after = bytes([made.site]) * len(before) if made.uniform else rng.randbytes(len(before))
         self.memory[made.variable][start:stop] = after
-        late = rng.choice((10**3, 10**6)) if rng.random() > 0.01 else 60 * 10**6
+        late = rng.choice((10**3, 10**6)) if rng.random() > 0.01 else 300 * 10**6
         self.writer.store(
             made.variable, start, before, after, site=made.site, tid=tid, time=self.writer.clock + late,
             origin=1 if rng.random() < 0.02 else 2, context=rng.choice((1, 2)) if rng.random() < 0.01 else 0,
