@@ -279,7 +279,13 @@ class Lines:
             aligned.append(size + pad)
         cells = [
             Cell(row.variable, self._painter("variable"), both_ends, aligned[0]),
-            Cell(row.what, lambda text: self._changed(row), column=aligned[1]),
+            *([Cell(row.counts.rstrip())] if row.counts else []),
+            Cell(
+                self._values(row, plain),
+                lambda text: self._values(row, self._paint),
+                gap=1 if row.counts else 2,
+                column=0 if row.counts else aligned[1],
+            ),
             *self._places(self._place_of(event), aligned[2]),
             Cell(row.thread, self._painter("thread"), both_ends),
         ]
@@ -288,9 +294,12 @@ class Lines:
         return cells
 
     def _changed(self, row: _Row) -> str:
+        return row.counts + self._values(row, self._paint)
+
+    def _values(self, row: _Row, paint: Callable[[Role, str], str]) -> str:
         if not row.event.changed:
-            return self._paint("same", row.what)
-        return f"{row.counts}{self._paint('old', row.before)} {self._arrow} {self._paint('new', row.after)}"
+            return paint("same", row.what[len(row.counts) :])
+        return f"{paint('old', row.before)} {self._arrow} {paint('new', row.after)}"
 
     def _statement(self, context: Context, limit: int) -> tuple[str, str]:
         """A statement's outcome, if it must be shown, and its text."""

@@ -71,16 +71,16 @@ def items_of(events: list[Event]) -> tuple[dict[int, bytes], dict[int, bytes], l
     size = struct.calcsize(letter)
     found: dict[int, bytes] = {}
     left: dict[int, bytes] = {}
-    befores, afters = [], []
+    olds, news = [], []
     for event in events:
         for at in range(0, len(event.after), size):
             item = event.offset + at
             assert (item - base) % size == 0
-            befores.append(event.before[at : at + size])
-            afters.append(event.after[at : at + size])
-            found.setdefault(item, befores[-1])
-            left[item] = afters[-1]
-    return found, left, befores, afters
+            olds.append(event.before[at : at + size])
+            news.append(event.after[at : at + size])
+            found.setdefault(item, olds[-1])
+            left[item] = news[-1]
+    return found, left, olds, news
 
 
 def check_range(values: Range, letter: str, counts: list[bytes], may_count: list[bytes]) -> None:
@@ -119,11 +119,11 @@ def check(line: Merged, events: list[Event]) -> None:
     if line.new is None or line.old is None:
         assert any(event.offset % size or len(event.after) % size for event in events)
         return
-    found, left, befores, afters = items_of(events)
+    found, left, olds, news = items_of(events)
     if len(mine) == line.bytes:  # nothing was written twice
-        befores, afters = [*found.values()], [*left.values()]
-    check_range(line.old, letter, [*found.values()], befores)
-    check_range(line.new, letter, [*left.values()], afters)
+        olds, news = [*found.values()], [*left.values()]
+    check_range(line.old, letter, [*found.values()], olds)
+    check_range(line.new, letter, [*left.values()], news)
 
 
 def told_besides(records: list[Record]) -> tuple[list[Record], int]:
