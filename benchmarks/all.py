@@ -32,6 +32,7 @@ PARTS = {
     "programs": "A whole program",
     "calls": "A system call",
     "reading": "Reading a journal",
+    "merging": "Stores to an array, as one line",
     "sql": "A SQL statement, traced",
     "node": "A store, from JavaScript",
     "node_sql": "A SQL statement in JavaScript, traced",

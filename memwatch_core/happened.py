@@ -6,6 +6,7 @@ watched programs, which make none, the import of msgspec.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -236,6 +237,69 @@ class Event(msgspec.Struct, frozen=True, gc=False):
         return datetime.fromtimestamp(self.time_ns // 1000 / 1e6, UTC)
 
 
+class Span(msgspec.Struct, frozen=True, gc=False):
+    """Bytes of a variable that lie at one distance, or at two: a column of a matrix, or a block."""
+
+    start: int
+    """The first of them."""
+    length: int
+    """How many lie together."""
+    strides: tuple[tuple[int, int], ...] = ()
+    """(distance, how often), the innermost first, at most two. Empty: they lie there once."""
+
+    @property
+    def bytes(self) -> int:
+        """How many there are."""
+        return self.length * math.prod(count for _, count in self.strides)
+
+
+class Range(msgspec.Struct, frozen=True, gc=False):
+    """What the items were that several stores found, or left."""
+
+    low: Any
+    high: Any
+    """The least and the greatest. Items that are no numbers are all the same, or there is no range."""
+    same: bool
+    """Whether all of them were ``low``, to the bit."""
+    nan: bool = False
+    """Whether there were NaNs among them, which are neither least nor greatest."""
+
+
+class Merged(msgspec.Struct, frozen=True, gc=False, tag="merged", tag_field="event"):
+    """Several events that one statement made: consecutive stores of one thread to one variable, from one place, on one
+    behalf. They are the events from ``first.seq`` to ``last_seq`` that have the variable, thread, origin, exactness,
+    site, stack, context and request of ``first``: all of these, and no others.
+
+    Only sinks get it that ask for it (:attr:`Sink.merged`), in place of those events.
+    """
+
+    time_ns: int
+    """ns since 1970, UTC, of the last store, in whose place this record stands."""
+    first: Event
+    last_seq: int
+    stores: int
+    """Number of the events, at least 2."""
+    changed: int
+    """How many of them wrote something else than was there."""
+    bytes: int
+    """Bytes that they wrote together; what is written twice counts twice."""
+    name: str
+    """What they wrote, as :attr:`Part.name`: ``[0:4096]``, ``[:, 3]``."""
+    start: int
+    stop: int
+    """All of it lies in these bytes of the variable, [start, stop)."""
+    spans: tuple[Span, ...] = ()
+    """Exactly the bytes that were written, each in one span. Empty: they are too scattered; of [start, stop), perhaps
+    not all was written."""
+    elements: int | None = None
+    """How many different elements were written; None if that isn't known."""
+    old: Range | None = None
+    """What the stores found. Of elements that were written twice, only the first time counts, if ``spans`` are known.
+    None: it isn't known, as elements were written in part, or are no numbers and not all the same."""
+    new: Range | None = None
+    """What the stores left, of elements that were written twice both times."""
+
+
 class Watched(msgspec.Struct, frozen=True, tag="watched", tag_field="event"):
     """A variable was registered."""
 
@@ -329,5 +393,5 @@ class Notice(msgspec.Struct, frozen=True, tag="notice", tag_field="event"):
     text: str
 
 
-Record = Event | Watched | Unwatched | Unfollowed | Lost | Outcome | Notice
-"""Every type that a sink may receive."""
+Record = Event | Merged | Watched | Unwatched | Unfollowed | Lost | Outcome | Notice
+"""Every type that a sink may receive; :class:`Merged` only if it asks for that."""

@@ -2,7 +2,7 @@
 
 There are two groups:
 
-* **What happened**: :class:`Event` and the lifecycle records (:class:`Watched`, :class:`Unwatched`,
+* **What happened**: :class:`Event`, :class:`Merged` and the lifecycle records (:class:`Watched`, :class:`Unwatched`,
   :class:`Unfollowed`, :class:`Lost`, :class:`Outcome`, :class:`Notice`), with the :class:`Site`, :class:`Context`,
   :class:`Call`, :class:`Part`, :class:`Alias`, :class:`Request`, :class:`Shown` and :class:`Variable` they refer
   to.
@@ -32,15 +32,18 @@ if TYPE_CHECKING:
     from .happened import Event as Event
     from .happened import Given as Given
     from .happened import Lost as Lost
+    from .happened import Merged as Merged
     from .happened import Notice as Notice
     from .happened import Operation as Operation
     from .happened import Origin as Origin
     from .happened import Outcome as Outcome
     from .happened import Part as Part
+    from .happened import Range as Range
     from .happened import Record as Record
     from .happened import Request as Request
     from .happened import Shown as Shown
     from .happened import Site as Site
+    from .happened import Span as Span
     from .happened import Unfollowed as Unfollowed
     from .happened import Unwatched as Unwatched
     from .happened import Variable as Variable
@@ -53,7 +56,7 @@ NAME_MAX = 1024
 _HAPPENED = frozenset(
     {
         *("Origin", "Operation", "Site", "Context", "Call", "Request", "Shown", "ABSENT", "Part", "Alias"),
-        *("Variable", "Event"),
+        *("Variable", "Event", "Merged", "Range", "Span"),
         *("Watched", "Unwatched", "Unfollowed", "End", "Given", "WhyNot", "Lost", "Outcome", "Notice"),
         "Record",
     }
@@ -174,6 +177,15 @@ class Lies(NamedTuple):
     """What a value lies in: the objects that it keeps for its memory, from the nearest on, as far as they are known."""
 
 
+class Items(NamedTuple):
+    """How the items of an array lie in its value."""
+
+    start: int
+    """The first byte of the first one; each follows the one before it."""
+    format: str
+    """``struct`` letter of a number, ``"d"``, little-endian."""
+
+
 class Serializer(NamedTuple):
     """Turns values of some types into bytes of fixed extent, and back."""
 
@@ -205,6 +217,12 @@ class Serializer(NamedTuple):
     locate: Callable[[str, Mapping[str, Any]], tuple[int, int] | None] | None = None
     """``locate(name, options)``: the bytes [start, stop) of the part of that name, as ``part`` would name it or a
     person does; None: there is no such part. Without it, parts are searched for."""
+    items: Callable[[Mapping[str, Any]], Items | None] | None = None
+    """``items(options)``: how the items lie of a value that is an array of numbers; None: it is none. So a reader says
+    what many stores found and left without calling back."""
+    region: Callable[[Sequence[Span], Mapping[str, Any]], tuple[str, int] | None] | None = None
+    """``region(spans, options)``: what these bytes of a value are called, ``[:, 3]``, as :attr:`Part.name`, and how
+    many elements of one kind they are; None: they have no such name. If it is None, ``items`` or ``part`` say it."""
 
 
 class TypeFormat(NamedTuple):
@@ -339,6 +357,9 @@ class Sink(NamedTuple):
     open: Callable[[Any], RecordSink]
     settings: type[BaseModel] | None = None
     """Pydantic model of the table ``[sinks.<name>]``; None if there are no settings."""
+    merged: Callable[[Any], bool] | None = None
+    """``merged(settings)``: whether it wants events that one statement made as one :class:`Merged`. None: it
+    doesn't."""
 
 
 class Bridge(NamedTuple):

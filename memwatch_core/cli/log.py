@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +12,11 @@ import click
 
 from .. import config as configuration
 from ..printed import put, put_bytes, say, shows_colours, terminal_width, write
-from ..records import Event, Lost, Record, Watched
+from ..records import Lost, Record, Watched
 from ..rendering.palette import paint, plain
 from ..rendering.text import Lines
 from .columns import columns
 from .filters import Filters, moment
-from .progress import Progress
 
 BATCH = 2000
 
@@ -39,7 +36,14 @@ BATCH = 2000
 @click.option("--task", "tasks", multiple=True, metavar="NAME", help="Task of asyncio that wrote, or a pattern.")
 @click.option("--trace", "traces", multiple=True, metavar="ID", help="OpenTelemetry's trace or span, or its beginning.")
 @click.option("--since", metavar="AGO|TIME", help="30s, 5m, 2h, 1d ago, or 2026-11-23T15:04:05.")
-@click.option("--last", "-n", type=click.IntRange(1), metavar="N", help="Only the last N that match.")
+@click.option(
+    "--last", "-n", type=click.IntRange(1), metavar="N", help="Only the last N that match; merged ones count as one."
+)
+@click.option(
+    "--merged/--each",
+    default=None,
+    help="All stores to an array that one statement made as a line, or each.  [default: merged; each with --json]",
+)
 @click.option("--stacks", is_flag=True, help="With the callers of each line that wrote.")
 @click.option("--json", "as_json", is_flag=True, help="Lines of JSON, in the schema of the jsonl sink.")
 @click.option("--list", "listing", is_flag=True, help="List the sessions instead.")
@@ -59,6 +63,7 @@ def command(
     traces: tuple[str, ...],
     since: str | None,
     last: int | None,
+    merged: bool | None,
     stacks: bool,
     as_json: bool,
     listing: bool,
@@ -72,6 +77,10 @@ def command(
 
     A filter that matches nothing at all is reported, as it may be a mistake. Exit status 1 if nothing was shown because
     of such a filter, or if a journal can't be read.
+
+    Stores to the items of an array, or the bytes of a buffer, that one statement made are one line, with what it wrote
+    and how many stores that took. Filters choose events, and what passes is merged; --last counts lines. --each shows
+    every event.
 
     Shown first is the place in the program's own code ([sites] own), behind it the innermost one, if that is another.
     --line matches either.
@@ -94,6 +103,7 @@ def command(
     memwatch log --since 5m --json | jq 'select(.seq) | .new'
     """
     from ..host import history
+    from .matching import Matching
 
     overrides = {"journal": {"folder": folder}} if folder is not None else None
     config = configuration.load(file, overrides=overrides, labels={"journal.folder": "--folder"})
@@ -108,62 +118,25 @@ def command(
 
     given = (variables, threads, statements, places, oldest, outcomes, paths, labels, tasks, traces)
     path = _found(config.journal.folder, session, given)
-    filters = partial(_filters, path, *given)
-    wanted = filters()
-    own = config.sites.own if config.chosen("sites.own") else None
-    seen = 0
-    damaged: list[str] = []
-    tail = None
-    last = min(last, sys.maxsize) if last else None
-    by, progress = history.by(wanted.by), Progress("indexing, once")
-    if last and not wanted.by_part:
-        tail = history.last(
-            path,
-            last,
-            wanted.wanted,
-            wanted.since,
-            wanted,
-            by_outcome=bool(outcomes),
-            own=own,
-            by=by,
-            progress=progress,
-        )
-        if tail is None or (tail.seen and wanted.failed()):
-            tail = None  # suggestions for a filter without a match need the events in order of time
-            wanted = filters()
-
-    def left_out(events: int) -> None:
-        nonlocal seen
-        seen += events
-
-    def matching() -> Iterator[list[Record]]:
-        everything = wanted.wanted is None and oldest is None
-        only = None if everything else history.Only(wanted.possible, wanted.possible_since, wanted, left_out, by)
-        for records in history.read(
-            path, say, damaged.append, by_outcome=bool(outcomes), only=only, own=own, progress=progress
-        ):
-            left_out(sum(isinstance(record, Event) for record in records))
-            yield (
-                [each for each in records if not isinstance(each, Event) or wanted(each)] if wanted.by_part else records
-            )
-
-    if tail is not None:
-        for text in tail.said:
-            say(text)
-        seen, damaged = tail.seen, tail.damaged
-        batches: Iterable[list[Record]] = _batches(tail.events)
-    else:
-        batches = _last(matching(), last) if last else matching()
+    matching = Matching(
+        path,
+        partial(_filters, path, *given),
+        own=config.sites.own if config.chosen("sites.own") else None,
+        by_outcome=bool(outcomes),
+        merges=merged if merged is not None else not as_json,
+    )
+    batches = matching.batches(min(last, sys.maxsize) if last else None)
     if not as_json:
-        batches = ([wanted.called(record) for record in batch] for batch in batches)
+        batches = ([matching.wanted.called(record) for record in batch] for batch in batches)
     shown = _show(batches, as_json, stacks)
+    seen, damaged = matching.seen, matching.damaged
     if not shown:
         several = f"none of its {seen:,} events matches" if seen > 1 else "its only event doesn't match"
         what = several if seen else "it has no events"
         if not damaged or seen:
             say(f"session {path.name}: {what}")
-    failed = wanted.failed() if seen else []
-    for text in (*failed, *wanted.unsure(), *wanted.ambiguous(), *damaged):
+    failed = matching.wanted.failed() if seen else []
+    for text in (*failed, *matching.wanted.unsure(), *matching.wanted.ambiguous(), *damaged):
         say(text)
     raise SystemExit(1 if damaged or (failed and not shown) else 0)
 
@@ -185,17 +158,6 @@ def _filters(path: Path, *given: Any) -> Filters:
     for records in history.read(path, lambda text: None, lambda text: None, only=only) if made.by_number else ():
         made.learn(records)
     return made
-
-
-def _last(batches: Iterable[list[Record]], count: int) -> Iterator[list[Record]]:
-    kept = deque((record for batch in batches for record in batch if isinstance(record, Event)), count)
-    return _batches(kept)
-
-
-def _batches(events: Iterable[Event]) -> Iterator[list[Record]]:
-    rest = iter(events)
-    while batch := list[Record](islice(rest, BATCH)):
-        yield batch
 
 
 def _show(batches: Iterable[list[Record]], as_json: bool, stacks: bool) -> bool:

@@ -93,6 +93,11 @@ _OF_VALUES = (
         "--stack", metavar="N", help="Frames of the call stack that an event carries; 1: none.  [default: 16]"
     ),
     click.option("--stacks/--no-stacks", default=None, help="Show them on the console.  [default: no]"),
+    click.option(
+        "--merged/--each",
+        default=None,
+        help="On the console, all stores to an array that one statement made as a line, or each.  [default: merged]",
+    ),
 )
 _OF_SESSIONS = (
     click.option(
@@ -150,9 +155,14 @@ def configured(given: Mapping[str, Any]) -> Config:
         if words := given.get(name):  # beside those of the file
             both = {"watch": {name: [*dict.fromkeys([*getattr(config.watch, name), *words])]}}
             config = configuration.override(config, both, {f"watch.{name}": option})
-    stacks = given.get("stacks")
-    if stacks is not None:
+    merged = given.get("merged")
+    for option, key, value in (
+        ("--stacks", "stacks", given.get("stacks")),
+        ("--merged" if merged else "--each", "each", None if merged is None else not merged),
+    ):
+        if value is None:
+            continue
         if "console" not in {*config.plugins.sinks, *config.sinks}:
-            raise click.UsageError("--stacks is for the console, which isn't among the sinks: add --sink console")
-        config = config.but(sinks={**config.sinks, "console": {**config.sinks.get("console", {}), "stacks": stacks}})
+            raise click.UsageError(f"{option} is for the console, which isn't among the sinks: add --sink console")
+        config = config.but(sinks={**config.sinks, "console": {**config.sinks.get("console", {}), key: value}})
     return config

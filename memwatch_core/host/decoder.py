@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from time import time_ns
 from typing import Protocol, cast
 
 import msgspec
@@ -23,17 +24,19 @@ from ..journal.reader import JournalReader
 from ..journal.records import Block, Payloads, RawRecord
 from ..journal.session import JOURNAL_SUFFIX
 from ..journal.stores import Stop, Stores, recording
+from ..journal.stores import merging as merging_stores
 from ..records import Event, Outcome, Part, Record, Serializer, Shown, Variable
 from .batch import Batch
 from .contents import Content, Told
 from .digests import Digest, Digests, Known
 from .kept import Kept, Share
 from .losses import Losses
+from .merging import GAP_NS, Merging, merged, tell
 from .names import Names
 from .outcomes import final_outcomes
 from .own import is_own_by_default
 from .places import value
-from .sieve import Sieve, Sifter
+from .sieve import NONE, Sieve, Sifter
 from .skipping import Skipper
 from .statements import Contexts
 from .variables import Variables
@@ -65,8 +68,8 @@ class JournalDecoder:
     they carry the outcome known at the event. The decoders of a session share ``kept``. ``is_own`` says whether a file
     is the program's own code. ``contents`` is told of bytes that are there without an event. ``index``: of this
     journal, to go past what a sieve leaves out; this and :meth:`poll` may then raise
-    :class:`~memwatch_core.journal.index.Stale`. ``digests``: give out some in place of events. Raises JournalError if
-    the file isn't a journal.
+    :class:`~memwatch_core.journal.index.Stale`. ``digests``: give out some in place of events.
+    ``merging``: give out lines in place of events. Raises JournalError if the file isn't a journal.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class JournalDecoder:
         index: Index | None = None,
         contents: Told | None = None,
         digests: Digests | None = None,
+        merging: Merging | None = None,
     ) -> None:
         outcomes = final_outcomes(path, folder, index) if final and judged else None
         self.reader = JournalReader(path, buffer, folder)
@@ -94,9 +98,10 @@ class JournalDecoder:
         self.pid, self.runtime = header.pid, header.runtime
         self.journal = self.reader.path.name.removesuffix(JOURNAL_SUFFIX)
         self.ended = False
+        self._final = final
         self._contents = contents
         self._text = f"{self.reader.path.name}: {self.runtime} process {self.pid}, tracker {header.tracker}"
-        self._begun = False
+        self._begun = self._ended_early = False
         self._batch = Batch(self.pid, header.started)
         self._payloads = Payloads()
         self._sifter: Sifter | None = None
@@ -111,6 +116,10 @@ class JournalDecoder:
             Event, Part, self.pid, self.runtime, ORIGINS, call, Shown, value, self.journal
         )
         self._variables = Variables(self.pid, self.runtime, self.journal, self._stores, share, serializers)
+        self._lines = None if merging is None else merging_stores(self._stores)
+        if self._lines is not None and merging is not None:
+            self._lines.merge_runs(merged, GAP_NS, tell if merging.each else None, merging.keep)
+            self._variables.merge(self._lines)
         self._names = Names(self._stores, is_own)
         self._losses = Losses(self.reader, self._variables, share)
         self.contexts = Contexts(self._stores, outcomes)
@@ -206,6 +215,9 @@ class JournalDecoder:
             batch.notice(self._text)
             self._set_aside(0)
         while not self.ended:
+            if self._ended_early:
+                self._ended_early = False
+                self.end_runs(batch.records)
             if self._skipper is not None:
                 if self._skipper.skip():
                     batch.time = self._stores.time
@@ -217,30 +229,59 @@ class JournalDecoder:
                 block = self.reader.read(slots)
             jumped = self.reader.take_jump()
             if jumped is not None:
+                self.end_runs(batch.records)
                 kept = len(batch.records)
                 self._jump(jumped)
                 self._set_aside(kept)
                 continue
             if block is None:
+                self.end_runs(batch.records, None if self._final else time_ns() - GAP_NS)
                 break
             self._take_block(block)
             if self._sifter is not None:  # here, as without a sieve
-                kept = len(batch.records)
-                self._losses.counters(batch)
-                self._set_aside(kept)
+                self._set_aside(self._counted(batch))
             if batch.records:
                 break
             # A block without a whole record isn't read again: either its writer is gone and the block is damaged, or
             # there is nothing to read now.
             batch.restart()
-        kept = len(batch.records)
-        self._losses.counters(batch)
+        if self.reader.ended and not self.ended:
+            self.end_runs(batch.records)
+        kept = self._counted(batch)
         if self.reader.ended and not self.ended and self._variables.announce_rest(batch):
             self.ended = True
             self._losses.ending(len(self._payloads), batch)
             self.close()
         self._set_aside(kept)
         return batch.records
+
+    def end_runs(self, records: list[Record], before: int | None = None) -> None:
+        """Ends the runs whose last store was before a time (None: all). Appends the lines that wait for no other."""
+        if self._lines is not None:
+            self._lines.end_runs(NONE if before is None else max(0, before), records)
+
+    def end_lines(self) -> None:
+        """Ends all runs: the next :meth:`poll` begins with their lines."""
+        self._ended_early = True
+
+    def _ordered(self, kept: int) -> int:
+        """Puts the lines of runs before the records from ``kept`` on, which aren't events and which they came before.
+        Returns where those begin now."""
+        records = self._batch.records
+        if self._lines is None or len(records) == kept:
+            return kept
+        others = records[kept:]
+        del records[kept:]
+        self.end_runs(records)
+        kept = len(records)
+        records += others
+        return kept
+
+    def _counted(self, batch: Batch) -> int:
+        """Tells of losses that were only counted. Returns where that begins."""
+        kept = len(batch.records)
+        self._losses.counters(batch)
+        return self._ordered(kept)
 
     def _set_aside(self, kept: int) -> None:
         if self._sifter is not None:
@@ -269,6 +310,8 @@ class JournalDecoder:
         if self._sifter is not None:
             self._sifter.note(first, self.matched - matched)
             batch.time = self._stores.time
+        elif self._lines is not None:
+            batch.time = max([self._stores.time, *(record.time_ns for record in out[-1:])])
         elif out:
             batch.time = out[-1].time_ns
         if self._digests is not None:
@@ -277,7 +320,7 @@ class JournalDecoder:
         for ident in self._stores.failures():
             if shown := self._variables.shown(ident):
                 batch.notice(f"serializer {shown.serializer!r} can't decode {shown.name}; its values are left out")
-        self._set_aside(kept)
+        self._set_aside(self._ordered(kept))
 
     def _jump(self, stores: int) -> None:
         """Continues after a part of the journal that was freed. The journal repeats there what earlier records
@@ -312,7 +355,7 @@ class JournalDecoder:
             self.noted.told(batch.records[kept:])
         if self.quiet:
             del batch.records[kept:]
-        self._set_aside(kept)
+        self._set_aside(self._ordered(kept))
 
     # ---- what records say that are no STORE -------------------------------------------------------------------------
 

@@ -44,7 +44,10 @@ class Follow(threading.Thread):
         is_own: Callable[[str], bool] = is_own_by_default,
     ) -> None:
         super().__init__(name="memwatch-host", daemon=True)
-        self._decoder = SessionDecoder(folder, {one.name: one for one in serializers}, own=True, is_own=is_own)
+        self._decoder = SessionDecoder(
+            folder, {one.name: one for one in serializers}, own=True, is_own=is_own, merging=pipeline.merging
+        )
+        self._last_words = LAST_WORDS + (self._decoder.delay - DELAY_NS) / 1e9
         self._summary = summary
         self._pipeline = pipeline
         self._say = say
@@ -64,8 +67,10 @@ class Follow(threading.Thread):
                 if self._catch_up():
                     pause, quiet_since = SHORTEST, time.monotonic()
                     continue
-                if last and (self._decoder.ended or time.monotonic() - quiet_since > LAST_WORDS):
-                    break
+                if last and (self._decoder.ended or time.monotonic() - quiet_since > self._last_words):
+                    if not self._end_lines():
+                        break
+                    continue
                 if not self._finishing:
                     self._wake.wait(pause)
                     pause = min(LONGEST, pause * 2)
@@ -89,8 +94,9 @@ class Follow(threading.Thread):
         """Returns once everything committed before the call was handed to the sinks and flushed. Thread-safe."""
         self._catch_up()
         if self._decoder.several:
-            time.sleep(2 * DELAY_NS / 1e9)  # records of several processes wait for each other, to be ordered
+            time.sleep(2 * self._decoder.delay / 1e9)  # records of several processes wait for each other, to be ordered
             self._catch_up()
+        self._end_lines()
 
     def finish(self) -> None:
         """Makes the thread end once it has read everything there is; returns at once."""
@@ -106,6 +112,14 @@ class Follow(threading.Thread):
     def gone(self) -> bool:
         """Whether the session's folder was removed meanwhile."""
         return self._decoder.gone
+
+    def _end_lines(self) -> bool:
+        """Hands over the lines that more events might still have been added to. Returns whether there were any."""
+        if self._pipeline.merging is None:
+            return False
+        with self._turn:
+            self._decoder.end_lines()
+        return self._catch_up()
 
     def _catch_up(self) -> bool:
         with self._turn:

@@ -32,6 +32,7 @@ from . import indexing
 from .contents import Content, Told
 from .digests import Digests, Undecided
 from .merge import SessionDecoder
+from .merging import Merging
 from .outcomes import final_outcomes
 from .own import is_own_by
 from .sieve import Sieve
@@ -129,6 +130,7 @@ def read(
     begins: Callable[[SessionDecoder], object] | None = None,
     progress: indexing.Progress | None = None,
     digested: Digested | None = None,
+    merging: Merging | None = None,
 ) -> Iterator[list[Record]]:
     """The records of a session's folder, or of one journal, up to now: batches in order of time.
 
@@ -140,7 +142,7 @@ def read(
     ``[sites] own``. ``settings``: those of the session, if they were read already. ``contents`` is told of bytes that
     are there without an event; ``begins`` gets the decoder, perhaps another one later. ``progress``: called while an
     index is made, which ``only`` uses. ``digested``: give out digests in place of some events, by these indexes; then
-    this may raise Undecided. Raises SessionError, JournalError.
+    this may raise Undecided. ``merging``: give out lines in place of events. Raises SessionError, JournalError.
     """
     sieve = None if only is None else Sieve(only.wanted, only.since, sys.maxsize, {}, only.others, True, only.by)
     serializers, is_own = settings or settings_of(path, say, own)
@@ -154,7 +156,7 @@ def read(
         with nullcontext() if digested else indexing.closing(indexes), suppress(Stale):
             decoder = SessionDecoder(
                 path, serializers, final=True, sieve=sieve, is_own=is_own, contents=told, indexes=indexes,
-                digests=None if digested is None else digested.digests,
+                digests=None if digested is None else digested.digests, merging=merging,
             )  # fmt: skip
             if told is not None:
                 told.again()

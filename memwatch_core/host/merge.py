@@ -24,6 +24,7 @@ from .contents import Told
 from .decoder import BATCH_BYTES, JournalDecoder
 from .digests import Digests
 from .kept import Kept
+from .merging import GAP_NS, Merging
 from .own import is_own_by_default
 from .sieve import Sieve
 
@@ -42,10 +43,10 @@ _time = attrgetter("time_ns")
 class _Source:
     """One journal, and its decoded records that weren't given out yet."""
 
-    __slots__ = ("begun", "decoder", "keys", "last", "read_at", "records")
+    __slots__ = ("begun", "decoder", "delay", "keys", "last", "read_at", "records")
 
-    def __init__(self, decoder: JournalDecoder) -> None:
-        self.decoder = decoder
+    def __init__(self, decoder: JournalDecoder, delay: int) -> None:
+        self.decoder, self.delay = decoder, delay
         self.records: list[Record] = []
         self.keys: list[int] = []
         self.last = 0
@@ -88,7 +89,7 @@ class _Source:
         """The time up to which all records of this process are known; None: all are."""
         if self.decoder.ended:
             return None
-        return self.last if self.records else self.read_at - DELAY_NS
+        return self.last if self.records else self.read_at - self.delay
 
     def take(self, until: int | None, inclusive: bool) -> tuple[list[Record], list[int]]:
         """Gives out the records before ``until`` (``inclusive``: and those at it); None: all."""
@@ -107,7 +108,7 @@ class SessionDecoder:
     ``contents``: see :class:`JournalDecoder`. ``own``: read only from a folder that belongs to this user, see
     :func:`open_folder`. ``sieve``: give out only some events, see :class:`~memwatch_core.host.sieve.Sieve`; then check
     :attr:`uncertain`. ``indexes``: of journals, by the name of the file; then :meth:`poll` may raise
-    Stale. ``digests``: see :class:`JournalDecoder`.
+    Stale. ``digests``, ``merging``: see :class:`JournalDecoder`.
     """
 
     def __init__(
@@ -123,9 +124,14 @@ class SessionDecoder:
         contents: Told | None = None,
         indexes: Mapping[str, Index] | None = None,
         digests: Digests | None = None,
+        merging: Merging | None = None,
     ) -> None:
         self.path = Path(path)
         self._digests = digests
+        self._merging = merging
+        self.delay = DELAY_NS if merging is None else max(DELAY_NS, GAP_NS)
+        """How long a record waits for earlier ones of other running processes, in ns. A line may be as old as the gap
+        that ends a run."""
         self._contents = contents
         self._indexes = indexes or {}
         self._judged = judged
@@ -167,7 +173,7 @@ class SessionDecoder:
             self._waited = bool(self._found)
         else:
             self._known.add(self.path)
-            self._sources.append(_Source(self._decoder(self.path)))
+            self._sources.append(_Source(self._decoder(self.path), self.delay))
 
     @property
     def ended(self) -> bool:
@@ -220,6 +226,12 @@ class SessionDecoder:
                 sleep(DELAY_NS / 1e9 / 10)  # held back for earlier records of other processes
             else:
                 break
+
+    def end_lines(self) -> None:
+        """Ends the runs that aren't complete yet: the next :meth:`poll` gives out their lines."""
+        for source in self._sources:
+            if not source.decoder.ended:
+                source.decoder.end_lines()
 
     def acknowledge(self) -> None:
         """Allows the writers to free what was given out (``journal.max_bytes``)."""
@@ -294,6 +306,7 @@ class SessionDecoder:
             contents=self._contents,
             index=self._indexes.get(path.name),
             digests=self._digests,
+            merging=self._merging,
         )
         if self._sieve is not None:
             decoder.sieve(self._sieve)
@@ -319,7 +332,7 @@ class SessionDecoder:
         else:
             self._known.add(path)
             self.unreadable.pop(path, None)
-            self._sources.append(_Source(decoder))
+            self._sources.append(_Source(decoder, self.delay))
 
 
 def room() -> int:

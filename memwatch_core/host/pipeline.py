@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,8 @@ from ..config import Config, suggest
 from ..errors import ConfigError, PluginError
 from ..loading.discovery import unused_sinks
 from ..printed import clean
-from ..records import Record, RecordSink, Sink
+from ..records import Event, Record, RecordSink, Sink
+from .merging import Merging, Told
 
 
 @dataclass(slots=True)
@@ -20,6 +21,8 @@ class Output:
 
     name: str
     sink: RecordSink
+    merged: bool = False
+    """Whether it gets events that one statement made as one record."""
     failure: str = ""
     """Why the sink was disabled; empty while it works."""
     unwritten: int = 0
@@ -33,16 +36,30 @@ class Pipeline:
     sentence for each failure. Not thread-safe. No method raises, except what isn't an Exception (KeyboardInterrupt).
     """
 
-    def __init__(self, outputs: Iterable[tuple[str, RecordSink]], report: Callable[[str], None]) -> None:
-        self.outputs = [Output(name, sink) for name, sink in outputs]
+    def __init__(
+        self, outputs: Iterable[tuple[str, RecordSink]], report: Callable[[str], None], merged: Collection[str] = ()
+    ) -> None:
+        """``merged``: names of the sinks that get events that one statement made as one record."""
+        self.outputs = [Output(name, sink, name in merged) for name, sink in outputs]
+        some = any(output.merged for output in self.outputs)
+        self.merging = Merging(each=not all(output.merged for output in self.outputs)) if some else None
+        """How the records must be read that are written here; None: each event for itself."""
         self._report = report
         self._closed = False
 
-    def write(self, records: Sequence[Record]) -> None:
-        """Hands the batch, in order, to every working sink."""
+    def write(self, records: Sequence[Record | Told]) -> None:
+        """Hands the batch, in order, to every working sink: of events and lines, what it asked for."""
+        lines: Sequence[Any] = records
+        events: Sequence[Any] = records
+        if self.merging is not None and self.merging.each:
+            events = [record for record in records if type(record) is not Told]
+            lines = [
+                record.record if type(record) is Told else record for record in records if type(record) is not Event
+            ]
         for output in self.outputs:
-            if output.failure or not self._call(output, "write", records):
-                output.unwritten += len(records)
+            batch = lines if output.merged else events
+            if batch and (output.failure or not self._call(output, "write", batch)):
+                output.unwritten += len(batch)
 
     def flush(self) -> None:
         """Flushes every working sink."""
@@ -95,6 +112,11 @@ def open_sinks(sinks: Iterable[Sink], config: Config) -> list[tuple[str, RecordS
         Pipeline(opened, lambda text: None).close()
         raise
     return opened
+
+
+def merged_sinks(sinks: Iterable[Sink], config: Config) -> set[str]:
+    """Names of the sinks that get events that one statement made as one record. Raises ConfigError."""
+    return {sink.name for sink in sinks if sink.merged is not None and sink.merged(_settings(sink, config))}
 
 
 def check_settings(sinks: Iterable[Sink], config: Config) -> None:

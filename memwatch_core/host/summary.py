@@ -8,10 +8,11 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from operator import attrgetter
 
 from ..printed import clean
-from ..records import Event, Lost, Outcome, Record, Site, Unfollowed, Unwatched, Watched
+from ..records import Event, Lost, Merged, Outcome, Record, Site, Unfollowed, Unwatched, Watched
 from ..rendering.changes import change
 from ..rendering.labels import numbered
 from ..rendering.layout import both_ends
+from ..rendering.merged import as_event
 from ..rendering.text import FOUND, request_text, short_path
 from ..rendering.written import is_heavy, lightened
 from .left_out import LeftOut
@@ -96,6 +97,11 @@ class Summary:
         """Counts a batch."""
         events = [record for record in records if type(record) is Event]
         self.events += len(events)
+        if several := [record for record in records if type(record) is Merged]:
+            self.events += sum(each.stores for each in several)
+            for each in several:
+                self.writes[_variable(each.first)] += each.stores - 1
+            events = [_one(record) for record in records if isinstance(record, Event | Merged)]
         self.writes.update(map(_variable, events))
         self._remarks.events(events, self._last)
         last = dict(zip(map(_variable, events), events, strict=True))
@@ -271,6 +277,10 @@ class Summary:
             if len(counts) > 1:
                 said[key] = ", ".join(names) + ("" if self._thinned else rest)
         return said
+
+
+def _one(record: Event | Merged) -> Event:
+    return as_event(record) if isinstance(record, Merged) else record
 
 
 def _place(site: Site) -> str:

@@ -28,12 +28,13 @@ from ..journal import layout
 from ..journal.followed import DECODED
 from ..journal.layout import DEPTH_FULL, ENDS, FLAGS
 from ..journal.records import RawRecord
-from ..journal.stores import PythonStores
-from ..records import Extent, Serializer, Shown, Site, Unfollowed, Unwatched, Variable, Watched
+from ..journal.stores import MergingStores, PythonStores
+from ..records import Extent, Items, Serializer, Shown, Site, Unfollowed, Unwatched, Variable, Watched
 from ..structs import number
 from .batch import Batch
 from .digests import Known
 from .kept import Share, cut
+from .merging import about
 from .places import aliases, not_followed, place, weight
 from .secrets import hidden
 
@@ -141,6 +142,7 @@ class Variables:
     ) -> None:
         self._pid, self._runtime, self._journal = pid, runtime, journal
         self._stores, self._share, self._serializers = stores, share, serializers
+        self._merging: MergingStores | None = None
         self._watches: dict[int, _Watch] = {}
         self._last = 0
         self._rest: Iterator[tuple[int, _Watch]] | None = None
@@ -183,6 +185,10 @@ class Variables:
         """Whether bytes stored at an offset cover the whole value."""
         watch = self._watches.get(ident)
         return watch is not None and offset == 0 and length >= watch.size
+
+    def merge(self, stores: MergingStores) -> None:
+        """From now on, tells the store loop which stores may be merged."""
+        self._merging = stores
 
     # ---- what records say -------------------------------------------------------------------------------------------
 
@@ -376,6 +382,11 @@ class Variables:
             serializer.head,
             (ident if watch.first is None else watch.first) if watch.is_slab else None,
         )
+        if self._merging is not None:
+            said = None if watch.is_slab or watch.flags & layout.SECRET else about(serializer, meta.options)
+            items = None if said is None else said.items
+            base, letter = (0, "") if items is None else (items.start, items.format)
+            self._merging.mergeable(ident, max(0, base), letter if len(letter) == 1 and letter.isascii() else "", said)
         watch.shown = variable
         return variable
 
@@ -431,4 +442,5 @@ AS_BYTES = Serializer(
     "", "bytes that no serializer is named for", _refuse, _refuse, _refuse,
     decode=lambda data, options: data,
     part=lambda start, stop, options: Extent(f"[{start}:{stop}]", start, stop, bytes),
+    items=lambda options: Items(0, "B"),
 )  # fmt: skip

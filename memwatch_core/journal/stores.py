@@ -458,6 +458,34 @@ def recording(stores: PythonStores) -> Recording | None:
     return cast(Recording, stores) if hasattr(stores, "recorded") else None
 
 
+class MergingStores(Protocol):
+    """What only the loop in C can do besides: make one record of several events."""
+
+    def merge_runs(
+        self,
+        make: Callable[[Any, Event, tuple[Any, ...]], Any],
+        gap: int,
+        tell: Callable[[Any], Any] | None,
+        keep: Callable[[Event], bool] | None,
+    ) -> None:
+        """From now on :meth:`PythonStores.run` appends lines in place of events. ``make(about, first, facts)`` makes
+        one of several events; a single one stays what it is. ``gap``: ns between two stores that end a run. ``tell``:
+        events are appended as well, and each line is what ``tell(line)`` returns. ``keep``: which events to take,
+        None: all."""
+
+    def mergeable(self, ident: int, base: int, letter: str, about: Any) -> None:
+        """Says whose stores may be merged: a variable's, with items from byte ``base`` on, of a ``struct`` letter
+        (empty: not known). ``about`` None: not its."""
+
+    def end_runs(self, before: int, out: list[Any]) -> None:
+        """Ends the runs whose last store was before a time, in ns, and appends the lines that wait for no other run."""
+
+
+def merging(stores: PythonStores) -> MergingStores | None:
+    """The loop as one that can merge; None if it can't."""
+    return cast(MergingStores, stores) if hasattr(stores, "merge_runs") else None
+
+
 Stores: type[PythonStores]
 try:
     from ._reader import Stores as Stores

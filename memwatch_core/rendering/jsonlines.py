@@ -28,9 +28,11 @@ from ..records import (
     Context,
     Event,
     Lost,
+    Merged,
     Notice,
     Outcome,
     Part,
+    Range,
     Record,
     Request,
     Shown,
@@ -95,6 +97,8 @@ def _record(record: object) -> dict[str, Any]:
         line |= {"stack": stack, "stack_cut": record.stack_cut, "stack_inexact": record.stack_inexact}
         line |= {"aliases": aliases, "aliases_cut": record.aliases_cut, "request": _request(record.request)}
         return line | {"native": _site(record.native)}
+    if isinstance(record, Merged):
+        return _merged(record)
     if not isinstance(record, Watched | Unwatched | Unfollowed | Lost | Outcome | Notice):
         raise TypeError(f"not a record: {type(record).__name__}")
     line = {"event": type(record).__name__.lower(), "time": time_text(record.time_ns)}
@@ -105,6 +109,43 @@ def _record(record: object) -> dict[str, Any]:
         value = getattr(record, name)
         line[name] = _site(value) if name == "site" else _plain(value, 0)
     return line
+
+
+def _merged(record: Merged) -> dict[str, Any]:
+    first = _record(record.first)
+    line = {"event": "merged", "time": time_text(record.time_ns), "began": first["time"], "last_seq": record.last_seq}
+    line |= {name: first[name] for name in first if name not in _OF_ONE_STORE}
+    line |= {name: _plain(getattr(record, name), 0) for name in ("stores", "changed", "bytes", "name", "start", "stop")}
+    line["spans"] = [
+        {"start": span.start, "length": span.length, "strides": [list(stride) for stride in span.strides]}
+        for span in record.spans
+    ]
+    line["elements"] = record.elements
+    return line | {"old": _range(record.old), "new": _range(record.new)}
+
+
+_OF_ONE_STORE = frozenset(
+    {
+        "time",
+        "offset",
+        "before",
+        "after",
+        "old",
+        "new",
+        "changed",
+        "part",
+        "operation",
+        "call",
+        "aliases",
+        "aliases_cut",
+    }
+)
+"""Fields of an event that the line of several doesn't have, or has with another meaning."""
+
+
+def _range(values: Range | None) -> dict[str, Any] | None:
+    names = ("low", "high", "same", "nan")
+    return None if values is None else {name: _plain(getattr(values, name), 0) for name in names}
 
 
 _EVENT_FIELDS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..records import Event, Record, Unfollowed, Unwatched, Watched
+from ..records import Event, Merged, Record, Unfollowed, Unwatched, Watched
 
 MOST = 10_000
 """Limit of names that are remembered. Beyond it, all variables are shown with their numbers."""
@@ -25,7 +25,8 @@ class Labels:
 
     def note(self, records: Sequence[Record]) -> None:
         """Notes the variables that records are about. A whole batch first, so that it calls each the same."""
-        for record in records:
+        for each in records:
+            record = each.first if isinstance(each, Merged) else each
             if isinstance(record, Event | Watched | Unwatched | Unfollowed) and not self._all:
                 journal, name, number = _variable(record)
                 if self._first.setdefault((journal, name), number) != number:

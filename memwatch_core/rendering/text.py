@@ -22,6 +22,7 @@ from ..records import (
     Context,
     Event,
     Lost,
+    Merged,
     Notice,
     Origin,
     Outcome,
@@ -37,6 +38,7 @@ from .changes import change, named, named_in, value_text
 from .endings import ending
 from .labels import Labels
 from .layout import Cell, both_ends, flow, last_part, shorten
+from .merged import as_event, counts
 from .palette import Role, plain
 from .unfollowed import reason
 from .written import Writes, WrittenUnder
@@ -122,6 +124,8 @@ class _Row(NamedTuple):
     what: str
     place: str
     thread: str
+    counts: str = ""
+    """Of several events: how many elements and stores; empty, or with a blank behind it."""
 
 
 class Lines:
@@ -172,11 +176,15 @@ class Lines:
         rows: list[_Row | Record] = []
         self._labels.note(records)
         for record in records:
-            if isinstance(record, Event):
-                if record.context is not None:
-                    self._written.add(record)
-                if self._all or record.changed:
-                    rows.append(self._row(record))
+            if isinstance(record, Event | Merged):
+                event = as_event(record) if isinstance(record, Merged) else record
+                stores, counted = 1, ""
+                if isinstance(record, Merged):
+                    stores, counted = record.stores, f"{counts(record)} "
+                if event.context is not None:
+                    self._written.add(event, stores)
+                if self._all or event.changed:
+                    rows.append(self._row(event, counted))
             elif isinstance(record, Outcome):
                 self._take_outcome(record, rows)
             elif self._all or isinstance(record, Lost | Unfollowed):
@@ -206,16 +214,16 @@ class Lines:
 
     # ---- events -----------------------------------------------------------------------------------------------------
 
-    def _row(self, event: Event) -> _Row:
+    def _row(self, event: Event, counted: str = "") -> _Row:
         """The event's texts. Widens the columns first, so that a whole batch is aligned."""
         part, before, after = change(event, self._max_side if event.changed else self._max_same)
         row = _Row(
             event, before, after, named_in(event, self._name(self._labels.of(event), event.path), part),
-            f"{before} {self._arrow} {after}" if event.changed else f"{after} (unchanged)",
-            "  ".join(text for _, text in self._place_of(event)), self._thread(event),
+            counted + (f"{before} {self._arrow} {after}" if event.changed else f"{after} (unchanged)"),
+            "  ".join(text for _, text in self._place_of(event)), self._thread(event), counted,
         )  # fmt: skip
         columns = self._columns
-        for i, text in enumerate(row[3:]):
+        for i, text in enumerate(row[3:7]):
             if len(text) > columns[i] < self._limits[i]:
                 columns[i] = min(width(text), self._limits[i])
                 self._fit_columns()
@@ -233,7 +241,7 @@ class Lines:
 
     def _event(self, row: _Row) -> Iterator[str]:
         """One line if it fits: variable, change, place, thread, and the statement or its beginning."""
-        event, _, _, variable, what, place, thread = row
+        event, _, _, variable, what, place, thread, _ = row
         sizes = [width(text) for text in (variable, what, place, thread)]
         left = self._width - INDENT - 6 - sum(sizes)
         if left < 0:
@@ -271,7 +279,13 @@ class Lines:
             aligned.append(size + pad)
         cells = [
             Cell(row.variable, self._painter("variable"), both_ends, aligned[0]),
-            Cell(row.what, lambda text: self._changed(row), column=aligned[1]),
+            *([Cell(row.counts.rstrip())] if row.counts else []),
+            Cell(
+                self._values(row, plain),
+                lambda text: self._values(row, self._paint),
+                gap=1 if row.counts else 2,
+                column=0 if row.counts else aligned[1],
+            ),
             *self._places(self._place_of(event), aligned[2]),
             Cell(row.thread, self._painter("thread"), both_ends),
         ]
@@ -280,9 +294,12 @@ class Lines:
         return cells
 
     def _changed(self, row: _Row) -> str:
+        return row.counts + self._values(row, self._paint)
+
+    def _values(self, row: _Row, paint: Callable[[Role, str], str]) -> str:
         if not row.event.changed:
-            return self._paint("same", row.what)
-        return f"{self._paint('old', row.before)} {self._arrow} {self._paint('new', row.after)}"
+            return paint("same", row.what[len(row.counts) :])
+        return f"{paint('old', row.before)} {self._arrow} {paint('new', row.after)}"
 
     def _statement(self, context: Context, limit: int) -> tuple[str, str]:
         """A statement's outcome, if it must be shown, and its text."""

@@ -84,8 +84,8 @@ class WrittenUnder:
         self._statements: dict[tuple[int, str, int], Written] = {}
         self._kept = 0
 
-    def add(self, event: Event) -> None:
-        """Adds an event that has a context."""
+    def add(self, event: Event, count: int = 1) -> None:
+        """Adds an event that has a context, or one that stands for several."""
         context = event.context
         assert context is not None
         while self._kept >= MOST:
@@ -99,11 +99,11 @@ class WrittenUnder:
         key = event.variable_id, event.part.name if event.operation and event.part else event.path
         writes = written.variables.get(key)
         if writes is None:
-            written.variables[key] = Writes(event, event, 1)
+            written.variables[key] = Writes(event, event, count)
             self._kept += 1
         else:
             writes.last = event
-            writes.count += 1
+            writes.count += count
 
     def _forget(self, key: tuple[int, str, int]) -> Written | None:
         written = self._statements.pop(key, None)

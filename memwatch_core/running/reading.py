@@ -12,7 +12,7 @@ from ..config import Config
 from ..errors import ConfigError
 from ..host.follow import Follow
 from ..host.own import is_own_by
-from ..host.pipeline import Pipeline, open_sinks
+from ..host.pipeline import Pipeline, merged_sinks, open_sinks
 from ..host.summary import Summary
 from ..journal.claim import Claim
 from ..journal.session import create_session, save_drivers
@@ -37,7 +37,7 @@ class Reading:
         self._config = config
         self._plugins = plugins
         self.summary = Summary()
-        self._pipeline = Pipeline(open_sinks(plugins.sinks, config), say)
+        self._pipeline = Pipeline(open_sinks(plugins.sinks, config), say, merged_sinks(plugins.sinks, config))
         self._started = time.monotonic()
         self._follow: Follow | None = None
         with ExitStack() as undo:

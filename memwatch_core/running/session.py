@@ -16,7 +16,7 @@ from ..errors import ConfigError, SessionError
 from ..files import keep_with
 from ..host.follow import Follow
 from ..host.own import is_own_by
-from ..host.pipeline import Pipeline, open_sinks
+from ..host.pipeline import Pipeline, merged_sinks, open_sinks
 from ..host.summary import Summary
 from ..journal.claim import Claim
 from ..journal.session import create_session
@@ -74,7 +74,9 @@ def session(
         say(f"{broken}: {broken.reason}; going on without it")
     outputs = open_sinks(plugins.sinks, effective)
     objects = [sink for sink in sinks or () if not isinstance(sink, str)]
-    pipeline = Pipeline([*outputs, *((type(sink).__name__, sink) for sink in objects)], say)
+    pipeline = Pipeline(
+        [*outputs, *((type(sink).__name__, sink) for sink in objects)], say, merged_sinks(plugins.sinks, effective)
+    )
     with ExitStack() as undo:
         undo.callback(pipeline.close)
         where = create_session(effective.journal.folder, sys.orig_argv)

@@ -18,13 +18,16 @@ from memwatch_core.records import (
     Context,
     Event,
     Lost,
+    Merged,
     Notice,
     Outcome,
     Part,
+    Range,
     Record,
     Request,
     Shown,
     Site,
+    Span,
     Unfollowed,
     Unwatched,
     Variable,
@@ -176,6 +179,18 @@ def _records() -> dict[str, Record]:
         "event, no bytes": event(before=b"", after=b"", old=b"", new=b""),
         "event, beginning of time": event(seq=0, time_ns=0, pid=0, offset=0),
         "event, end of time": event(seq=2**64 - 1, time_ns=2**64 - 1, pid=2**32 - 1, tid=2**64 - 1, offset=2**64 - 1),
+        "merged": Merged(
+            NOW, event(origin="store", part=Part("[3]", 0.0, 1.0)), 1000, 1000, 900, 8000, "[:, 3]", 24, 63968,
+            (Span(24, 8, ((64, 1000),)),), 1000, Range(0.0, 0.0, True), Range(-1.5, math.inf, False, True),
+        ),
+        "merged, scattered": Merged(
+            NOW, event(origin="store", part=Part("[3]", 0, 1), context=CONTEXT), 90, 50, 0, 50, "[0:640]", 0, 640
+        ),
+        "merged, odd": Merged(
+            2**64 - 1, event(origin="store", variable=CONTROLS, thread=SURROGATE, site=None), 2**64 - 1, 2**64 - 1,
+            2**64 - 1, 2**64 - 1, SURROGATE + CONTROLS, 0, 2**32, (Span(2**32, 2**32, ((2**32, 2**32),) * 2),) * 16,
+            2**64 - 1, Range(_Unshowable(), SURROGATE, False), Range(10**5000, math.nan, False, True),
+        ),
         "watched": Watched(NOW, VARIABLE, 5),
         "watched, odd": Watched(
             NOW,

@@ -22,13 +22,16 @@ from memwatch_core.records import (
     Context,
     Event,
     Lost,
+    Merged,
     Notice,
     Outcome,
     Part,
+    Range,
     Record,
     Request,
     Shown,
     Site,
+    Span,
     Unfollowed,
     Unwatched,
     Variable,
@@ -79,8 +82,26 @@ VARIABLES = st.builds(
     Variable, U32, TEXT, U32, TEXT, U32, TEXT, st.dictionaries(TEXT, VALUES, max_size=2), st.tuples(TEXT),
     st.none() | st.tuples(U32, U32), SITES, st.integers(), TEXT,
 )  # fmt: skip
+SPANS = st.builds(Span, U32, U32, st.lists(st.tuples(U32, U32), max_size=2).map(tuple))
+RANGES = st.none() | st.builds(Range, VALUES, VALUES, st.booleans(), st.booleans())
 RECORDS: st.SearchStrategy[Record] = st.one_of(
     EVENTS,
+    st.builds(
+        Merged,
+        TIMES,
+        EVENTS,
+        U32,
+        U32,
+        U32,
+        U32,
+        TEXT,
+        U32,
+        U32,
+        st.lists(SPANS, max_size=2).map(tuple),
+        st.none() | U32,
+        RANGES,
+        RANGES,
+    ),
     st.builds(Watched, TIMES, VARIABLES, VALUES, PARTS),
     st.builds(Unwatched, TIMES, U32, TEXT, U32, TEXT, st.just("rebound"), SITES, TEXT, st.just("computed")),
     st.builds(Unfollowed, TIMES, U32, TEXT, U32, TEXT, TIMES, st.sampled_from(get_args(WhyNot)), TEXT, TEXT),
@@ -116,6 +137,9 @@ EVENT = Event(
     (Site("main.py", 3, "main"),), False, False, (Alias("t", 4, "[0]"),), False,
     Request("line 3", ("order 17",), "Task-1", "4bf9" * 8, "00f0" * 4), Site("/usr/lib/libz.so.1", 0, "inflate+0x4c"),
 )  # fmt: skip
+MERGED = Merged(
+    1, EVENT, 20, 4, 3, 8, "[0:4]", 0, 8, (Span(0, 2, ((4, 2),)),), 4, Range(0, 0, True), Range(1, 9, False)
+)
 VARIABLE = Variable(3, "total", 812, "python", 8, "int64", {}, ("track_threads",), None, EVENT.site, 1, "MainThread")
 
 
@@ -161,6 +185,9 @@ KINDS: dict[str, Any] = {
         ("\n`part`:", EVENT, "part"),
         ("\n`aliases`, each:", EVENT, "aliases"),
         ('`"event": "watched"`', Watched(1, VARIABLE, 5), None),
+        ('`"event": "merged"`', MERGED, None),
+        ("\n`spans`, each;", MERGED, "spans"),
+        ("\n`old` and `new`:", MERGED, "new"),
         ('`"event": "unwatched"`', Unwatched(1, 2, "n", 3), None),
         ('`"event": "unwatched"`', Unwatched(1, 2, "n", 3, "j", "rebound", EVENT.site, "n", "plain"), None),
         ('`"event": "unfollowed"`', Unfollowed(1, 2, "n", 3, "j", 4, "kind", "deque", ".q"), None),

@@ -19,7 +19,22 @@ import pytest
 from rich.cells import cell_len
 
 from memwatch_core.printed import width
-from memwatch_core.records import Call, Context, Event, Lost, Notice, Outcome, Part, Record, Site, Variable, Watched
+from memwatch_core.records import (
+    Call,
+    Context,
+    Event,
+    Lost,
+    Merged,
+    Notice,
+    Outcome,
+    Part,
+    Range,
+    Record,
+    Site,
+    Span,
+    Variable,
+    Watched,
+)
 from memwatch_plugins.layout import both_ends, last_part, shorten, wrap
 from memwatch_plugins.text import Lines
 
@@ -69,6 +84,17 @@ EVENTS = [
     for name, change, site, thread, context, changed in product(NAMES, CHANGES, SITES, THREADS, CONTEXTS, (True, False))
 ]
 OTHERS: list[Record] = [
+    *[
+        Merged(NOW, one, 10**6, stores, stores, 8 * stores, name, 0, 8 * stores, spans, elements, old, new)
+        for one in EVENTS[:: len(EVENTS) // 20]
+        for stores in (2, 10**9)
+        for name, spans, elements in (
+            ("[0:64]", (Span(0, 64),), stores),
+            ("[" + "0:1, " * 40 + "]", (), 5),
+            ("[3]", (Span(0, 64),), None),
+        )
+        for old, new in ((None, None), (Range(0, 0, True), Range(-1e300 / 3, 1e300 / 3, False, True)))
+    ],
     Notice(NOW, 7, "8421-python.mwj: python process 8421, tracker uffd-sigbus, and what else there is to say about it"),
     Lost(
         NOW, 7, 1200, "stores that ran and couldn't be recorded: the disk was full, or the program closed the file", "n"

@@ -56,6 +56,7 @@ static void stores_dealloc(Stores *self) {
     stores_forget_threads(self);
     sieve_clear(&self->sieve);
     recorder_clear(&self->recorder);
+    merging_clear(&self->merging);
     type->tp_free((PyObject *)self);
     Py_DECREF(type);
 }
@@ -374,6 +375,51 @@ static PyObject *stores_pick(Stores *self, PyObject *args) {
     return picks == NULL ? PyErr_NoMemory() : Py_NewRef(Py_None);
 }
 
+/* From now on, stores that one statement made become one line: make(about, first, facts). */
+static PyObject *stores_merge_runs(Stores *self, PyObject *args) {
+    PyObject *make, *tell, *keep;
+    unsigned long long gap;
+    if (!PyArg_ParseTuple(args, "OKOO", &make, &gap, &tell, &keep) || stores_enter(self) < 0) return NULL;
+    Merging merging = {.runs = calloc(OPEN_RUNS, sizeof *merging.runs), .scratch = PyList_New(0), .gap = gap};
+    if (merging.runs == NULL || merging.scratch == NULL) {
+        free(merging.runs);
+        Py_XDECREF(merging.scratch);
+        return stores_leave(self, PyErr_NoMemory());
+    }
+    merging.make = Py_NewRef(make);
+    merging.tell = Py_NewRef(tell);
+    merging.keep = Py_NewRef(keep);
+    merging_clear(&self->merging);
+    self->merging = merging;
+    return stores_leave(self, Py_NewRef(Py_None));
+}
+
+/* Which variable's stores may be merged, and which items it has: of a letter of the struct module ("": unknown), from a
+ * byte on. None for `about`: they aren't merged. */
+static PyObject *stores_mergeable(Stores *self, PyObject *args) {
+    unsigned int ident;
+    unsigned long long base;
+    const char *letter;
+    PyObject *about;
+    if (!PyArg_ParseTuple(args, "IKsO", &ident, &base, &letter, &about) || stores_enter(self) < 0) return NULL;
+    State *state = table_get(&self->variables, ident);
+    if (state != NULL) {
+        Py_XSETREF(state->about, about == Py_None ? NULL : Py_NewRef(about));
+        state->item = item_of(letter[0]);
+        state->base = base;
+    }
+    return stores_leave(self, Py_NewRef(Py_None));
+}
+
+/* Ends the runs whose last store was before a time. Appends the lines that wait for no other. */
+static PyObject *stores_end_runs(Stores *self, PyObject *args) {
+    unsigned long long time;
+    PyObject *out;
+    if (!PyArg_ParseTuple(args, "KO!", &time, &PyList_Type, &out) || stores_enter(self) < 0) return NULL;
+    int failed = merging_end_before(&self->merging, time, &self->sieve, out) < 0;
+    return stores_leave(self, failed ? NULL : Py_NewRef(Py_None));
+}
+
 /* Begins a part of the journal that is recorded. */
 static PyObject *stores_record(Stores *self, PyObject *unused) {
     (void)unused;
@@ -455,6 +501,9 @@ static PyMethodDef stores_methods[] = {
     {"grouped", (PyCFunction)stores_grouped, METH_NOARGS, NULL},
     {"widened", (PyCFunction)stores_widened, METH_NOARGS, NULL},
     {"names", (PyCFunction)stores_names, METH_VARARGS, NULL},
+    {"merge_runs", (PyCFunction)stores_merge_runs, METH_VARARGS, NULL},
+    {"mergeable", (PyCFunction)stores_mergeable, METH_VARARGS, NULL},
+    {"end_runs", (PyCFunction)stores_end_runs, METH_VARARGS, NULL},
     {"hold", (PyCFunction)stores_hold, METH_VARARGS, NULL},
     {"restore", (PyCFunction)stores_restore, METH_VARARGS, NULL},
     {"contents", (PyCFunction)stores_contents, METH_VARARGS, NULL},

@@ -366,38 +366,25 @@ static int stores_values(Stores *self, State *state, uint64_t offset, uint32_t l
     return values->new == NULL ? -1 : 0;
 }
 
-/* Handles one record. Returns an enum stop (STOP_END: taken), or -1 with an exception.
- *
- * head is a copy of the first slot: the checked bytes are those used, even if others can write to the buffer. number is
- * the slot's number in the journal. */
-static int stores_take(Stores *self, const unsigned char *slot, const unsigned char *head, uint64_t number,
-                       uint64_t slots_left, int resync, PyObject *out, uint64_t *made) {
-    /* #lizard forgives: one branch a kind of record */
-    unsigned char room[PAYLOAD_MAX];
-    uint32_t word = FIELD(head, word), slots = word >> 8 & 255, length = FIELD(head, store.length);
-    if ((word & 255) != MWJ_STORE || slots == 0 || slots > slots_left ||
-        behind_bytes(head) + stack_size(head) + request_size(head) + native_size(head) + activation_size(head) >
-            FIRST_PAYLOAD + NEXT_PAYLOAD * (slots - 1))
-        return STOP_OTHER;
-    const unsigned char *payload = record_payload(slot, head, slots, room);
-    if (payload == NULL) return STOP_OTHER;
-    State *state = table_get(&self->variables, FIELD(head, id));
-    if (state == NULL) return STOP_UNKNOWN;
-    if (state->provisional) return STOP_UNANNOUNCED;
-    Verdict key = {0};
-    Row row;
-    int wanted = 1;
-    if (self->sieve.wanted != NULL) {
-        row = row_of(state, head, payload);
-        if ((wanted = stores_knows(self, state, &row, &key)) == -2) return -1;
-        if (wanted == 0 || (wanted > 0 && !sieve_shows(&self->sieve, number, time_of(head))))
-            return stores_skip(self, state, head, payload, &row, number, resync, wanted);
-    }
+/* A record in its slots. head is a copy of the first one: the checked bytes are those used, even if others can write to
+ * the buffer. number is the slot's number in the journal. */
+typedef struct taken {
+    const unsigned char *head, *payload;
+    uint64_t number;
+    int resync;
+} Taken;
+
+/* Makes the event of a store, and appends it to a list, unless the sieve doesn't want it. key and wanted: the verdict,
+ * as far as it is known. Returns an enum stop, or -1 with an exception. */
+static int stores_make_event(Stores *self, State *state, const Taken *taken, const Verdict *key, int wanted,
+                             PyObject *out, uint64_t *made) {
+    const unsigned char *head = taken->head, *payload = taken->payload;
+    uint32_t length = FIELD(head, store.length);
     const unsigned char *before = payload + call_size(head), *after = before + length;
     uint64_t offset = FIELD(head, store.offset);
     Values values = {0};
     int failed;
-    if (!resync && !state_explains(state, offset, before, length)) return STOP_GAP;
+    if (!taken->resync && !state_explains(state, offset, before, length)) return STOP_GAP;
     if (state->slab) {
         failed =
             stores_place_values(self, state, offset, length, before, after, activation_of(head, payload), &values) < 0;
@@ -408,11 +395,130 @@ static int stores_take(Stores *self, const unsigned char *slot, const unsigned c
     *made += 2 * (uint64_t)length;
     state->stored = 1;
     failed = failed || stores_emit(self, state, head, payload, &values, out) < 0;
-    if (!failed && self->sieve.wanted != NULL) failed = stores_settle(self, state, &key, wanted, head, number, out) < 0;
+    if (!failed && self->sieve.wanted != NULL)
+        failed = stores_settle(self, state, key, wanted, head, taken->number, out) < 0;
     Py_XDECREF(values.old);
     Py_XDECREF(values.new);
     Py_XDECREF(values.part);
     return failed ? -1 : STOP_END;
+}
+
+static Stored stored_of(const Stores *self, const State *state, const Taken *taken) {
+    const unsigned char *head = taken->head, *payload = taken->payload;
+    uint32_t word = FIELD(head, word);
+    const unsigned char *before = payload + call_size(head);
+    return (Stored){.author = {.variable = FIELD(head, id),
+                               .tid = FIELD(head, tid),
+                               .site = FIELD(head, store.site),
+                               .stack = stack_id(head, payload),
+                               .context = FIELD(head, store.context),
+                               .request = request_id(head, payload),
+                               .how = (word >> 16 & 255) | (word >> 24 & (MWJ_INEXACT | MWJ_SITE_INEXACT)) << 8},
+                    .seq = self->seq + 1,
+                    .time = time_of(head),
+                    .offset = FIELD(head, store.offset),
+                    .length = FIELD(head, store.length),
+                    .before = before,
+                    .after = before + FIELD(head, store.length),
+                    .item = state->item,
+                    .base = state->base};
+}
+
+/* Whether a store may be a part of a run: an instruction made it, to the items of a value that has several. */
+static int stores_merges(const State *state, const Stored *store) {
+    uint64_t stop = (uint64_t)store->offset + store->length;
+    return state->about != NULL && (store->author.how & 255) == MWJ_BY_STORE && store->length != 0 &&
+           store->offset >= state->base && stop <= state->size;
+}
+
+/* Adds a store to a run without making its event. */
+static void stores_join(Stores *self, State *state, const Stored *store, Run *run) {
+    state_follow(state, store->offset, store->before, store->after, store->length);
+    state->stored = 1;
+    used_or_none(&self->contexts, store->author.context);
+    self->seq++;
+    run_add(run, store);
+}
+
+/* Adds an event that was made to a run, or begins one with it, or makes it a line of its own. */
+static int stores_merge_event(Stores *self, const State *state, const Stored *store, int merges, PyObject *event,
+                              PyObject *out) {
+    Merging *merging = &self->merging;
+    Run *run;
+    int wanted = 1;
+    if (merging->keep != Py_None) {
+        PyObject *answer = PyObject_CallOneArg(merging->keep, event);
+        wanted = answer == NULL ? -1 : PyObject_IsTrue(answer);
+        Py_XDECREF(answer);
+    }
+    if (wanted <= 0) return wanted;
+    if (merging->tell != Py_None && PyList_Append(out, event) < 0) return -1;
+    if (merging_settle(merging, store, merges, &run) < 0) return -1;
+    if (run != NULL)
+        run_add(run, store);
+    else if (merges)
+        return merging_begin(merging, store, event, state->about);
+    else
+        return merging_put(merging, Py_NewRef(event), store->seq);
+    return 0;
+}
+
+/* Takes a store where stores are merged. As stores_make_event. */
+static int stores_merge(Stores *self, State *state, const Taken *taken, const Verdict *key, int wanted, PyObject *out,
+                        uint64_t *made) {
+    Merging *merging = &self->merging;
+    Stored store = stored_of(self, state, taken);
+    self->sieve.time = store.time;
+    int merges = stores_merges(state, &store), alone = merging->keep == Py_None && merging->tell == Py_None;
+    if (!merges && alone && merging->open == 0 && merging->count == 0) /* nothing it could wait for */
+        return stores_make_event(self, state, taken, key, wanted, out, made);
+    if (merges && wanted > 0 && alone) {
+        Run *run;
+        if (!taken->resync && !state_explains(state, store.offset, store.before, store.length)) return STOP_GAP;
+        if (merging_settle(merging, &store, merges, &run) < 0) return -1;
+        if (run != NULL) {
+            stores_join(self, state, &store, run);
+            return merging_drain(merging, &self->sieve, out) < 0 ? -1 : STOP_END;
+        }
+    }
+    int why = stores_make_event(self, state, taken, key, wanted, merging->scratch, made);
+    if (why != STOP_END || PyList_GET_SIZE(merging->scratch) == 0) return why;
+    PyObject *event = Py_NewRef(PyList_GET_ITEM(merging->scratch, 0)), *floors = self->sieve.floors;
+    int failed = PyList_SetSlice(merging->scratch, 0, 1, NULL) < 0;
+    if (!failed && self->sieve.wanted != NULL) /* the line will have one */
+        failed = PyList_SetSlice(floors, PyList_GET_SIZE(floors) - 1, PyList_GET_SIZE(floors), NULL) < 0;
+    failed = failed || stores_merge_event(self, state, &store, merges, event, out) < 0 ||
+             merging_drain(merging, &self->sieve, out) < 0;
+    Py_DECREF(event);
+    return failed ? -1 : STOP_END;
+}
+
+/* Handles one record. Returns an enum stop (STOP_END: taken), or -1 with an exception. See Taken. */
+static int stores_take(Stores *self, const unsigned char *slot, const unsigned char *head, uint64_t number,
+                       uint64_t slots_left, int resync, PyObject *out, uint64_t *made) {
+    /* #lizard forgives: one branch a kind of record */
+    unsigned char room[PAYLOAD_MAX];
+    uint32_t word = FIELD(head, word), slots = word >> 8 & 255;
+    if ((word & 255) != MWJ_STORE || slots == 0 || slots > slots_left ||
+        behind_bytes(head) + stack_size(head) + request_size(head) + native_size(head) + activation_size(head) >
+            FIRST_PAYLOAD + NEXT_PAYLOAD * (slots - 1))
+        return STOP_OTHER;
+    const unsigned char *payload = record_payload(slot, head, slots, room);
+    if (payload == NULL) return STOP_OTHER;
+    State *state = table_get(&self->variables, FIELD(head, id));
+    if (state == NULL) return STOP_UNKNOWN;
+    if (state->provisional) return STOP_UNANNOUNCED;
+    Taken taken = {head, payload, number, resync};
+    Verdict key = {0};
+    int wanted = 1;
+    if (self->sieve.wanted != NULL) {
+        Row row = row_of(state, head, payload);
+        if ((wanted = stores_knows(self, state, &row, &key)) == -2) return -1;
+        if (wanted == 0 || (wanted > 0 && !sieve_shows(&self->sieve, number, time_of(head))))
+            return stores_skip(self, state, head, payload, &row, number, resync, wanted);
+    }
+    return self->merging.make == NULL ? stores_make_event(self, state, &taken, &key, wanted, out, made)
+                                      : stores_merge(self, state, &taken, &key, wanted, out, made);
 }
 
 /* With 100,000 variables, each step to a variable misses the cache. The ids of the next records are known: so prefetch

@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+#include "reader_merging.h"
 #include "reader_recorder.h"
 #include "reader_sieve.h"
 #include "reader_table.h"
@@ -30,6 +31,7 @@ typedef struct stores {
     struct thread recent[RECENT_THREADS];
     Sieve sieve;
     Recorder recorder;
+    Merging merging;
     unsigned long long seq;
     uint64_t versions;            /* of variables, so far */
     uint32_t sieves;              /* so far */

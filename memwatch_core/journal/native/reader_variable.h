@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "reader_bounds.h"
 #include "reader_recorder.h"
 #include "reader_table.h"
 
@@ -41,6 +42,9 @@ typedef struct state {
     int wanted;
     Table places;      /* of a slab: offset of a cell -> Place */
     Previous previous; /* the last store, if stores are recorded */
+    PyObject *about;   /* what the lines of its merged stores are told with; NULL: its stores aren't merged */
+    const Item *item;  /* what its items are; NULL: not known */
+    uint64_t base;     /* where the first one is */
 } State;
 
 #define CELL_SIZE 64u
@@ -132,6 +136,7 @@ static void state_free(State *state) {
     Py_XDECREF(state->options);
     Py_XDECREF(state->part);
     Py_XDECREF(state->extent);
+    Py_XDECREF(state->about);
     places_free(&state->places);
     free(state->heads);
     free(state);

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from memwatch_core.hookspecs import hookimpl
-from memwatch_core.records import Extent, Layout, Serializer
+from memwatch_core.records import Extent, Items, Layout, Serializer
 
 HEADER = 8
 LINE = 64
@@ -76,6 +76,10 @@ def _part(start: int, stop: int, options: Mapping[str, Any], before: bytes = b""
     return Extent(f"[0:{end}]", 0, max(stop, HEADER + end), _content)
 
 
+def _items(options: Mapping[str, Any]) -> Items:
+    return Items(HEADER, "B")
+
+
 @hookimpl
 def memwatch_serializers() -> Iterator[Serializer]:
     """Two serializers, which differ in the type that they return."""
@@ -88,6 +92,7 @@ def memwatch_serializers() -> Iterator[Serializer]:
         decode=lambda data, options: _content(data),
         part=_part,
         head=HEADER,
+        items=_items,
     )
     yield Serializer(
         name="bytearray",
@@ -98,4 +103,5 @@ def memwatch_serializers() -> Iterator[Serializer]:
         decode=lambda data, options: bytearray(_content(data)),
         part=_part,
         head=HEADER,
+        items=_items,
     )

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Literal
 
 from memwatch_core.hookspecs import hookimpl
-from memwatch_core.records import Extent, Layout, Serializer
+from memwatch_core.records import Extent, Items, Layout, Serializer
 
 Format = Literal["b", "B", "e", "h", "H", "i", "I", "q", "Q", "f", "d"]
 FORMATS: Mapping[str, Format] = {
@@ -55,6 +55,11 @@ def _part(start: int, stop: int, options: Mapping[str, Any]) -> Extent:
     return Extent(f"[{first}:{last}]", first * size, last * size, lambda data: _decode(data, options))
 
 
+def _items(options: Mapping[str, Any]) -> Items:
+    """The elements; of a class without elements, bytes."""
+    return Items(0, _format(options) or "B")
+
+
 def _first(form: str, data: bytes) -> Any:
     return struct.unpack(form, data)[0]
 
@@ -78,4 +83,5 @@ def memwatch_serializers() -> Iterator[Serializer]:
         encode=_encode,
         decode=_decode,
         part=_part,
+        items=_items,
     )

@@ -28,6 +28,8 @@ class Settings(BaseModel):
     max_statement: int = Field(default=4000, ge=20)
     stacks: bool = False
     """With the callers of each line that wrote."""
+    each: bool = False
+    """Whether each store to an array is a line, or all stores that one statement made."""
 
 
 class ConsoleSink:
@@ -79,4 +81,5 @@ def memwatch_sinks() -> Iterable[Sink]:
         summary="one line per event, for people; coloured on a terminal, plain in a pipe",
         open=ConsoleSink,
         settings=Settings,
+        merged=lambda settings: not settings.each,
     )

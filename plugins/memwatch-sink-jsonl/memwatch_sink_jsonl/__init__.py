@@ -35,6 +35,8 @@ class Settings(BaseModel):
     """The file; ``-``: standard output. In a folder that others may write to, only a file of the user's own."""
     append: bool = True
     """Whether to append to the file, or to truncate it first."""
+    each: bool = True
+    """Whether each store to an array is a line, or all stores that one statement made."""
 
 
 class _File:
@@ -96,4 +98,5 @@ def memwatch_sinks() -> Iterator[Sink]:
         summary="one line of JSON for each event, to a file or standard output",
         open=JsonLines,
         settings=Settings,
+        merged=lambda settings: not settings.each,
     )

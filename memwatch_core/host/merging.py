@@ -1,0 +1,224 @@
+"""Events that one statement made, as one record.
+
+The store loop finds them (memwatch_core/journal/native/reader_merging.h); here, what it has found is given names and
+values. docs/decisions/one-line.md says when a run of events ends, and where its line stands.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ..records import Event, Items, Merged, Range, Record, Serializer, Span
+
+GAP_NS = 200_000_000
+"""A run ends when its thread hasn't stored for so long. On a machine that is busy, a thread may not run for a while."""
+NAMED = 3
+"""Limit of pieces that a name lists."""
+
+Bounds = tuple[bytes, bytes, bytes, bool, bool]
+"""The bytes of the first item, of the least and of the greatest (empty: all are NaN); whether all are the same; whether
+some are NaN."""
+
+
+class Facts(NamedTuple):
+    """What the store loop says of a run."""
+
+    time: int
+    last_seq: int
+    stores: int
+    changed: int
+    size: int
+    """Bytes that they wrote together."""
+    spans: tuple[tuple[int, int, tuple[int, int], tuple[int, int]], ...]
+    """Start, length, (stride, count) twice."""
+    start: int
+    stop: int
+    old: Bounds | None
+    new: Bounds | None
+    one_place: bool
+    """Whether all stores were to the same bytes."""
+    one_old: bool
+    one_new: bool
+    """Whether all found, or left, the same bytes."""
+    once: bool
+    """Whether no byte was written twice, for certain."""
+    last_offset: int
+    last_new: bytes
+    """Where the last store was, and what it left; empty if that isn't known."""
+
+
+class About(NamedTuple):
+    """A variable whose stores are merged."""
+
+    serializer: Serializer
+    options: Mapping[str, Any]
+    items: Items | None
+
+
+class Told(msgspec.Struct, frozen=True):
+    """A line, where each event is given out as well."""
+
+    time_ns: int
+    record: Record
+
+
+class Merging(NamedTuple):
+    """How to merge."""
+
+    each: bool = False
+    """Whether each event is given out as well; then the lines are :class:`Told`."""
+    keep: Callable[[Event], bool] | None = None
+    """Which events to merge, and to give out at all; None: all."""
+
+
+def tell(record: Record) -> Told:
+    """A line."""
+    return Told(record.time_ns, record)
+
+
+def about(serializer: Serializer, options: Mapping[str, Any]) -> About | None:
+    """What lines of a variable are told with; None: it is no array, so each of its stores is a line."""
+    items = None
+    if serializer.items is not None:
+        try:
+            items = serializer.items(options)
+        except Exception:  # a journal's options may be anything
+            items = None
+    if serializer.part is None or (items is None and serializer.region is None):
+        return None
+    return About(serializer, options, items)
+
+
+def may_merge(event: Event) -> bool:
+    """Whether an event may be a part of a run. It may be none nevertheless."""
+    return event.origin == "store" and event.part is not None and event.operation is None
+
+
+def merged(about: About, first: Event, facts: tuple[Any, ...]) -> Merged:
+    """The record of a run. Never raises, whatever a serializer does."""
+    said = Facts(*facts)
+    spans = tuple(map(_span, said.spans))
+    name, elements = _named(about, spans, said)
+    old, new = _values(about, first, said)
+    return Merged(
+        said.time, first, said.last_seq, said.stores, said.changed, said.size, name, said.start, said.stop, spans,
+        elements, old, new,
+    )  # fmt: skip
+
+
+def _span(raw: tuple[int, int, tuple[int, int], tuple[int, int]]) -> Span:
+    """A span whose strides are positive."""
+    start, length, *pairs = raw
+    strides = []
+    for stride, count in pairs:
+        if count > 1:
+            start += min(0, stride * (count - 1))
+            strides.append((abs(stride), count))
+    return Span(start, length, tuple(sorted(strides)))
+
+
+# ---- names ----------------------------------------------------------------------------------------------------------
+
+
+def _named(about: About, spans: tuple[Span, ...], said: Facts) -> tuple[str, int | None]:
+    """What was written, and how many elements that is."""
+    serializer, items = about.serializer, about.items
+    if spans and serializer.region is not None:
+        try:
+            found = serializer.region(spans, about.options)
+            if found is not None and type(found[0]) is str:
+                return found[0], int(found[1])
+        except Exception:  # the next best name
+            pass
+    written = sum(span.bytes for span in spans) if spans else said.size if said.once else None
+    elements = None
+    if items is not None and said.new is not None and written is not None:
+        elements = written // struct.calcsize(items.format)
+    if not spans:
+        return _part(about, said.start, said.stop), elements
+    names = [name for span in spans[:NAMED] for name in _names(about, span)]
+    return ", ".join(names) + (", …" if len(spans) > NAMED else ""), elements
+
+
+def _names(about: About, span: Span) -> list[str]:
+    """What a span is called: one name, or the first ones and the last."""
+    items = about.items
+    if items is not None and len(span.strides) == 1:
+        size, ((stride, count),) = struct.calcsize(items.format), span.strides
+        if span.length == size and stride % size == 0 and (span.start - items.start) % size == 0:
+            first = (span.start - items.start) // size
+            return [f"[{first}:{first + (count - 1) * stride // size + 1}:{stride // size}]"]
+    starts = [span.start]
+    for stride, count in span.strides:
+        few = [*range(min(2, count)), *([count - 1] if count > 2 else [])]
+        starts = [start + at * stride for at in few for start in starts]
+    names = [_part(about, start, start + span.length) for start in sorted(starts)]
+    return names if len(names) < NAMED else [*names[:2], "…", names[-1]] if _many(span) else names
+
+
+def _many(span: Span) -> bool:
+    count = span.bytes // span.length
+    return count > NAMED
+
+
+def _part(about: About, start: int, stop: int) -> str:
+    """The name of a part, by its serializer; of one that has none, the range of bytes."""
+    serializer = about.serializer
+    try:
+        assert serializer.part is not None
+        heads = [b"", b""] if serializer.head else []
+        found = serializer.part(start, stop, about.options, *heads)
+        if found is not None and type(found.name) is str:
+            return found.name
+    except Exception:  # a name nevertheless
+        pass
+    return f"[{start}:{stop}]"
+
+
+# ---- values ---------------------------------------------------------------------------------------------------------
+
+
+def _values(about: About, first: Event, said: Facts) -> tuple[Range | None, Range | None]:
+    if about.items is not None:
+        return _range(about.items.format, said.old), _range(about.items.format, said.new)
+    part = first.part
+    if part is None or (part.old is None and part.new is None):
+        return None, None
+    alike = said.one_place or about.serializer.region is not None  # then it says that they are elements of one kind
+    old = Range(part.old, part.old, True) if (said.one_old and alike) or said.one_place else None
+    if said.one_new and alike:
+        return old, Range(part.new, part.new, True)
+    if said.one_place and said.last_new:
+        new = _decoded(about, said.last_offset, said.last_new)
+        return old, None if new is None else Range(new, new, True)
+    return old, None
+
+
+def _range(letter: str, bounds: Bounds | None) -> Range | None:
+    if bounds is None:
+        return None
+    first, low, high, same, nan = bounds
+    one = _number(letter, first)
+    if same or not low:
+        return Range(one, one, same, nan)
+    return Range(_number(letter, low), _number(letter, high), False, nan)
+
+
+def _number(letter: str, data: bytes) -> Any:
+    return struct.unpack(f"<{letter}", data)[0]
+
+
+def _decoded(about: About, start: int, data: bytes) -> Any:
+    """The value of a part that is exactly these bytes; None if there is no such part."""
+    try:
+        assert about.serializer.part is not None
+        heads = [b"", b""] if about.serializer.head else []
+        found = about.serializer.part(start, start + len(data), about.options, *heads)
+        exact = found is not None and (found.start, found.stop) == (start, start + len(data))
+        return found.decode(data) if exact and found is not None else None
+    except Exception:
+        return None
