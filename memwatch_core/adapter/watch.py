@@ -40,8 +40,8 @@ _FLAGS = {
     "track_locals": core.TRACK_LOCALS,
     "secret": core.SECRET,
 }
-_PLUGINS = {"numpy": "numpy"}
-"""Serializers of ours for the values of a library, which `pip install memwatch` doesn't bring."""
+_PLUGINS = {("numpy", "ndarray"): "numpy", ("_ctypes", "_CData"): "ctypes"}
+"""Serializers of ours for types that `pip install memwatch` doesn't bring them for."""
 _lying: list[Serializer] = []
 """Those whose values lie in watched memory themselves, as far as one was watched: also once the session is closed."""
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
@@ -307,7 +307,8 @@ def _refusal(serializers: Sequence[Serializer], value: object, name: str, why: s
     loaded = "; ".join(f"{serializer.name} ({serializer.summary})" for serializer in serializers)
     kind = type(value)
     text = f"'{name}' can't be watched: no serializer takes a {kind.__module__}.{kind.__qualname__}"
-    plugin = _PLUGINS.get(kind.__module__.partition(".")[0])
+    plugins = (_PLUGINS.get((base.__module__, base.__name__)) for base in type.__dict__["__mro__"].__get__(kind))
+    plugin = next(filter(None, plugins), None)
     if plugin is not None and not any(serializer.name == plugin for serializer in serializers):
         return (
             f"{text}; the plugin for it isn't loaded: pip install memwatch-serializer-{plugin}, and name {plugin!r} in "
