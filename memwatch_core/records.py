@@ -174,7 +174,8 @@ class Lies(NamedTuple):
     copy: Callable[[Any], Any]
     """A copy of such a value, in memory of its own."""
     memory: Callable[[Any], Iterator[object]]
-    """What a value lies in: the objects that it keeps for its memory, from the nearest on, as far as they are known."""
+    """What a value lies in: the objects that it keeps for its memory, from the nearest on, as far as they are known;
+    :func:`memwatch_plugins.memory_owners.owners_of` knows those of the standard library and numpy's."""
 
 
 class Items(NamedTuple):

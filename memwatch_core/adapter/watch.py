@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from ..errors import SessionError, WatchError
+from ..kinds import bases_of, module_of, name_of, qualified_name_of
 from ..native import core, proxy
 from ..records import NAME_MAX, Layout, Serializer
 from . import breaks, join, places, process
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Depth = Literal["FULL"] | tuple[int, int] | Sequence[int]
 _END = 2**64 - 1
-_KEPT_MOST = 100
-"""Limit of what a value may have its memory from, one from the other."""
 _HEADER = {"bytes": 8, "bytearray": 8}
 """Bytes of the header before the content; a mutation depth counts from the content on."""
 _FLAGS = {
@@ -108,7 +107,7 @@ def watch(
     settings = journal.config.watch
     flags = _flags_of(settings, track_threads, asked.sql or track_sql, secret)
     serializer = _choose(journal.serializers, value)
-    memory = _memory_of(journal.serializers, value)
+    memory = _memory_of(serializer, value)
     if memory is not None and proxy.get_info(memory)[0]:
         raise WatchError(
             f"'{name}' lies in watched memory already, that of '{proxy.get_info(memory)[3].name}': use it as it is, or "
@@ -220,7 +219,7 @@ def unwatch(watched: T) -> T:
         return watched
     plain: T
     serializer = _choose(_lying, watched)
-    memory = _memory_of(_lying, watched)
+    memory = _memory_of(serializer, watched)
     if serializer is None or serializer.lies is None or memory is None:
         plain = proxy.end(watched)
         return plain
@@ -244,7 +243,7 @@ def variable(watched: object) -> Variable:
     elif found is not None:
         number, size, info = found[:3]
     else:
-        memory = _memory_of(_lying, watched)
+        memory = _memory_of(_choose(_lying, watched), watched)
         number, size, _, info = proxy.get_info(watched if memory is None else memory)
     return Variable(
         id=number,
@@ -289,25 +288,18 @@ def _choose(serializers: Sequence[Serializer], value: object) -> Serializer | No
     return next((serializer for serializer in serializers if serializer.accepts(value)), None)
 
 
-def _memory_of(serializers: Sequence[Serializer], value: object) -> object | None:
-    """The watched memory that a value lies in: its own, or that of what it has its memory from."""
-    asked = [value]
-    for one in asked:
-        for serializer in serializers:
-            if serializer.lies is None or len(asked) > _KEPT_MOST or not serializer.accepts(one):
-                continue
-            for kept in serializer.lies.memory(one):
-                if proxy.is_proxy(kept):
-                    return kept
-                asked.append(kept)
-    return None
+def _memory_of(serializer: Serializer | None, value: object) -> object | None:
+    """The watched memory that a value lies in."""
+    if serializer is None or serializer.lies is None:
+        return None
+    return next((owner for owner in serializer.lies.memory(value) if proxy.is_proxy(owner)), None)
 
 
 def _refusal(serializers: Sequence[Serializer], value: object, name: str, why: str) -> str:
     loaded = "; ".join(f"{serializer.name} ({serializer.summary})" for serializer in serializers)
     kind = type(value)
-    text = f"'{name}' can't be watched: no serializer takes a {kind.__module__}.{kind.__qualname__}"
-    plugins = (_PLUGINS.get((base.__module__, base.__name__)) for base in type.__dict__["__mro__"].__get__(kind))
+    text = f"'{name}' can't be watched: no serializer takes a {qualified_name_of(kind)}"
+    plugins = (_PLUGINS.get((module_of(base), name_of(base))) for base in bases_of(kind))
     plugin = next(filter(None, plugins), None)
     if plugin is not None and not any(serializer.name == plugin for serializer in serializers):
         return (

@@ -6,11 +6,13 @@ Nothing is imported for a program that has none: ctypes never is.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from memwatch_core.hookspecs import hookimpl
+from memwatch_core.kinds import bases_of, module_of, name_of
 from memwatch_core.records import Extent, Layout, Lies, Serializer
+from memwatch_plugins.memory_owners import MAPPED, is_mapped, owners_of
 
 _ARRAY = (
     "an array.array keeps its elements in memory of its own, which it moves: watch a memoryview of a copy, "
@@ -20,11 +22,11 @@ _ARRAY = (
 
 def _is_ctypes(value: object) -> bool:
     base = getattr(sys.modules.get("_ctypes"), "Structure", None)
-    return base is not None and base.__mro__[1] in type(value).__mro__  # ctypes' own base of all of them
+    return base is not None and base.__mro__[1] in bases_of(type(value))  # ctypes' own base of all of them
 
 
 def _is_array(value: object) -> bool:
-    return type(value).__module__ == "array" and type(value).__name__ == "array"
+    return module_of(type(value)) == "array" and name_of(type(value)) == "array"
 
 
 def _no_options(what: str, options: Mapping[str, Any]) -> None:
@@ -40,7 +42,7 @@ def _layout(value: Any, options: Mapping[str, Any]) -> Layout:
 
     if why := of_value(value):
         raise TypeError(why)
-    _no_options(f"a {type(value).__name__}", options)
+    _no_options(f"a {name_of(type(value))}", options)
     size = sys.modules["_ctypes"].sizeof(value)
     kept = described(type(value))
     if isinstance(kept["dtype"], str):
@@ -52,7 +54,7 @@ def _layout(value: Any, options: Mapping[str, Any]) -> Layout:
 
 def _encode(value: Any, options: Mapping[str, Any]) -> bytes:
     if not _is_ctypes(value):
-        raise TypeError(f"a value of ctypes is expected, not {type(value).__name__}")
+        raise TypeError(f"a value of ctypes is expected, not {name_of(type(value))}")
     return bytes(memoryview(value).cast("B")) or b"\0"
 
 
@@ -62,16 +64,6 @@ def _over(value: Any) -> Callable[[Any], Any]:
 
 def _copy(value: Any) -> Any:
     return type(value).from_buffer_copy(value)
-
-
-def _kept(value: Any) -> Iterator[object]:
-    """What a value has its memory from, or the value that it is a part of."""
-    while value is not None:
-        objects = value._objects
-        for kept in objects.values() if type(objects) is dict else (objects,):  # of a number, the object itself
-            if type(kept) is memoryview:
-                yield kept.obj
-        value = value._b_base_
 
 
 # ---- memoryview ------------------------------------------------------------------------------------------------------
@@ -90,6 +82,8 @@ def _view_layout(value: Any, options: Mapping[str, Any]) -> Layout:
         )
     if value.readonly:
         raise TypeError("it is read-only: nobody writes through it. Watch a copy, memoryview(bytearray(view))")
+    if is_mapped(value):
+        raise TypeError(f"{MAPPED}: watch memoryview(bytearray(view)) if that is meant")
     strides: list[int] = []
     step = value.itemsize
     for n in reversed(value.shape):
@@ -102,7 +96,7 @@ def _view_layout(value: Any, options: Mapping[str, Any]) -> Layout:
 
 def _view_encode(value: Any, options: Mapping[str, Any]) -> bytes:
     if type(value) is not memoryview:
-        raise TypeError(f"a memoryview is expected, not {type(value).__name__}")
+        raise TypeError(f"a memoryview is expected, not {name_of(type(value))}")
     return value.tobytes() or b"\0"
 
 
@@ -113,11 +107,6 @@ def _view_over(value: Any) -> Callable[[Any], Any]:
 
 def _view_copy(value: Any) -> Any:
     return _view_over(value)(bytearray(value.tobytes()))
-
-
-def _view_kept(value: Any) -> Iterator[object]:
-    if type(value) is memoryview:
-        yield value.obj
 
 
 # ---- both ------------------------------------------------------------------------------------------------------------
@@ -153,7 +142,7 @@ def memwatch_serializers() -> Sequence[Serializer]:
             encode=_encode,
             decode=_decode,
             part=_part,
-            lies=Lies(over=_over, copy=_copy, memory=_kept),
+            lies=Lies(over=_over, copy=_copy, memory=owners_of),
             by_parts=True,
             locate=_locate,
         ),
@@ -165,7 +154,7 @@ def memwatch_serializers() -> Sequence[Serializer]:
             encode=_view_encode,
             decode=_decode,
             part=_part,
-            lies=Lies(over=_view_over, copy=_view_copy, memory=_view_kept),
+            lies=Lies(over=_view_over, copy=_view_copy, memory=owners_of),
             by_parts=True,
             locate=_locate,
         ),

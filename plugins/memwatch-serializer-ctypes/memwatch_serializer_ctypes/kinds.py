@@ -6,6 +6,9 @@ import struct
 import sys
 from typing import Any
 
+from memwatch_core.kinds import bases_of, name_of
+from memwatch_plugins.memory_owners import MAPPED, is_mapped
+
 _LETTERS = {**dict.fromkeys("bhilqn", "i"), **dict.fromkeys("BHILQN", "u"), **dict.fromkeys("efd", "f")}
 _POINTERS = "PzZOX"
 
@@ -38,8 +41,11 @@ def described(kind: Any) -> dict[str, Any]:
 
 def of_value(value: Any) -> str | None:
     """Why a value of ctypes can't be watched; None: it can."""
-    if value._b_base_ is not None:
+    base = sys.modules["_ctypes"].Structure.__mro__[1]  # of all of them
+    if vars(base)["_b_base_"].__get__(value) is not None:
         return "it is a part of another value of ctypes, which has its memory: watch that one"
+    if is_mapped(value):
+        return f"{MAPPED}: watch type(x).from_buffer_copy(x) if that is meant"
     return _of_kind(type(value))
 
 
@@ -49,14 +55,14 @@ def _of_kind(kind: Any) -> str | None:
     if _is_record(kind):
         for name, field, *bits in _fields(kind):
             if bits:
-                return f"{kind.__name__}.{name} is a field of bits, which no store has for itself"
+                return f"{name_of(kind)}.{name} is a field of bits, which no store has for itself"
             if why := _of_kind(field):
                 return why
         return None
     letter = getattr(kind, "_type_", None)
     if not isinstance(letter, str) or letter in _POINTERS or letter not in "cbBhHiIlLqQfdg?u":
         return (
-            f"it has a pointer ({kind.__name__}), and what that points to lies elsewhere, kept by this very value: "
+            f"it has a pointer ({name_of(kind)}), and what that points to lies elsewhere, kept by this very value: "
             "watch what it points to"
         )
     return None
@@ -78,7 +84,7 @@ def _is_text(kind: Any) -> bool:
 
 def _fields(kind: Any) -> list[Any]:
     """Of its bases as well, the first ones first."""
-    return [field for base in reversed(kind.__mro__) for field in vars(base).get("_fields_", ())]
+    return [field for base in reversed(bases_of(kind)) for field in vars(base).get("_fields_", ())]
 
 
 def _item(kind: Any) -> Any:

@@ -7,11 +7,13 @@ is no array, nothing else is imported either.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from memwatch_core.hookspecs import hookimpl
+from memwatch_core.kinds import module_of, name_of
 from memwatch_core.records import Extent, Layout, Lies, Serializer
+from memwatch_plugins.memory_owners import owners_of
 
 SIZE_MAX = (1 << 32) - 4096
 """Limit of an array's bytes."""
@@ -30,7 +32,7 @@ def _accepts(value: object) -> bool:
     array = _array()
     if array is not None and issubclass(type(value), array):
         return True
-    if type(value).__module__.partition(".")[0] not in _FOREIGN:
+    if module_of(type(value)).partition(".")[0] not in _FOREIGN:
         return False
     from .refusals import foreign
 
@@ -54,8 +56,6 @@ def _strides(value: Any) -> tuple[int, ...]:
 
 
 def _layout(value: Any, options: Mapping[str, Any]) -> Layout:
-    from mmap import mmap
-
     from .dtypes import described
     from .refusals import foreign, of_kind, of_memory
 
@@ -63,7 +63,7 @@ def _layout(value: Any, options: Mapping[str, Any]) -> Layout:
         raise TypeError(why)
     if options:
         raise TypeError(f"unknown option {next(iter(options))!r}: an array has none")
-    why = of_kind(value, _array()) or of_memory(value, _bases(value), (mmap,))
+    why = of_kind(value, _array()) or of_memory(value)
     if why is not None:
         raise TypeError(why)
     if value.nbytes > SIZE_MAX:
@@ -97,7 +97,7 @@ def _items(value: Any) -> str:
 def _encode(value: Any, options: Mapping[str, Any]) -> Any:
     """Its bytes in the order of memory: those that the array has, where they lie side by side."""
     if type(value) is not _array():
-        raise TypeError(f"a numpy.ndarray is expected, not {type(value).__name__}")
+        raise TypeError(f"a numpy.ndarray is expected, not {name_of(type(value))}")
     if not value.nbytes:
         return b"\0"
     numpy = sys.modules["numpy"]
@@ -107,19 +107,6 @@ def _encode(value: Any, options: Mapping[str, Any]) -> Any:
 def _over(value: Any) -> Callable[[Any], Any]:
     kind, shape, dtype, strides = _array(), value.shape, value.dtype, _strides(value)
     return lambda memory: kind(shape, dtype, memory, 0, strides)
-
-
-def _bases(value: Any) -> Iterator[object]:
-    """What an array has its memory from, and that from what: as arrays and memoryviews know it."""
-    array = _array()
-    while value is not None:
-        if issubclass(type(value), array):
-            value = array.base.__get__(value)
-        elif type(value) is memoryview:
-            value = value.obj
-        else:
-            return
-        yield value
 
 
 def _decode(data: bytes, options: Mapping[str, Any]) -> Any:
@@ -152,7 +139,7 @@ def memwatch_serializers() -> Sequence[Serializer]:
             encode=_encode,
             decode=_decode,
             part=_part,
-            lies=Lies(over=_over, copy=lambda value: value.copy(order="K"), memory=_bases),
+            lies=Lies(over=_over, copy=lambda value: value.copy(order="K"), memory=owners_of),
             by_parts=True,
             locate=_locate,
         ),

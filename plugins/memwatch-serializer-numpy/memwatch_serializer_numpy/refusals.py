@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from typing import Any
+
+from memwatch_core.kinds import bases_of, name_of
+from memwatch_plugins.memory_owners import MAPPED, is_mapped
 
 KINDS = "biufcSUVmM"
 DESCRIPTION_MAX = 1 << 15
@@ -36,7 +38,7 @@ def foreign(kind: type) -> str | None:
     for module, name, why in _FOREIGN:
         known = sys.modules.get(module)
         base = None if known is None else vars(known).get(name)
-        if isinstance(base, type) and base in kind.__mro__:
+        if isinstance(base, type) and base in bases_of(kind):
             return why
     return None
 
@@ -44,9 +46,9 @@ def foreign(kind: type) -> str | None:
 def of_kind(value: Any, array: Any) -> str | None:
     """Because of its type or its dtype."""
     if type(value) is not array:
-        names = [base.__name__ for base in type(value).__mro__]
+        names = [name_of(base) for base in bases_of(type(value))]
         remedy = next((text for name, text in _SUBCLASSES.items() if name in names), _PLAIN)
-        return f"a {type(value).__name__} is more than its elements: {remedy}"
+        return f"a {name_of(type(value))} is more than its elements: {remedy}"
     dtype = value.dtype
     if dtype.hasobject:
         return (
@@ -60,7 +62,7 @@ def of_kind(value: Any, array: Any) -> str | None:
     return None
 
 
-def of_memory(value: Any, bases: Iterable[object], maps: tuple[type, ...]) -> str | None:
+def of_memory(value: Any) -> str | None:
     """Because of where its elements lie."""
     if not value.flags.writeable:
         return (
@@ -80,9 +82,4 @@ def of_memory(value: Any, bases: Iterable[object], maps: tuple[type, ...]) -> st
                 "a.copy()"
             )
         block += stride * (n - 1)
-    if any(issubclass(type(base), maps) for base in bases):
-        return (
-            "its memory is a mapping (mmap, shared memory), and others wouldn't see what is written to a copy: "
-            "watch a.copy() if that is meant"
-        )
-    return None
+    return f"{MAPPED}: watch a.copy() if that is meant" if is_mapped(value) else None
