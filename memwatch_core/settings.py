@@ -325,7 +325,7 @@ class PluginsSection(Section):
     """
 
     serializers: Names = _setting(
-        ("scalars", "bytes", "struct", "numpy", "ctypes", "typedarray"), _plugins("serializer")
+        ("scalars", "bytes", "struct", "numpy", "pandas", "ctypes", "typedarray"), _plugins("serializer")
     )
     sql: Names = _setting(
         (
