@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..records import Serializer
 
-_PLUGINS = {"numpy": "numpy", "pandas": "pandas"}
+_PLUGINS = {"numpy": "numpy", "pandas": "pandas", "pyarrow": "pyarrow", "polars": "pyarrow", "torch": "torch"}
 """Serializers of ours for the values of a library, which `pip install memwatch` doesn't bring."""
 
 
