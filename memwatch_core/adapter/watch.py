@@ -275,8 +275,7 @@ def unwatch(watched: T) -> T:
     if places.close_places(watched):
         return watched
     plain: T
-    serializer = _choose(_lying, watched)
-    memories = _memories_of(serializer, watched)
+    serializer, memories = _lying_in(watched)
     if serializer is None or serializer.lies is None or not memories:
         plain = proxy.end(watched)
         return plain
@@ -299,7 +298,7 @@ def variable(watched: object) -> Variable:
     elif found is not None:
         number, size, info = found[:3]
     else:
-        memories = _memories_of(_choose(_lying, watched), watched)
+        _, memories = _lying_in(watched)
         if len(memories) > 1:
             raise TypeError("it is watched by its parts, each a variable of its own: ask of one of them")
         number, size, _, info = proxy.get_info(memories[0] if memories else watched)
@@ -351,6 +350,15 @@ def _memories_of(serializer: Serializer | None, value: object) -> list[object]:
     if serializer is None or serializer.lies is None:
         return []
     return [each for each in serializer.lies.memory(value) if proxy.is_proxy(each)]
+
+
+def _lying_in(value: object) -> tuple[Serializer | None, list[object]]:
+    """By which serializer a value lies in watched memory; some take others' values, to say why they can't."""
+    for serializer in _lying:
+        memories = _memories_of(serializer, value) if serializer.accepts(value) else []
+        if memories:
+            return serializer, memories
+    return None, []
 
 
 def _memory_of(serializer: Serializer | None, value: object) -> object | None:

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import memwatch_serializer_numpy
 import memwatch_serializer_torch
+import numpy
 import pytest
 
 from memwatch_core import unwatch, watch
@@ -222,6 +224,15 @@ def test_tensor_is_of_its_type_and_has_its_elements(make: Any, session: RealSess
     gc.collect()
     assert core.stats().pages <= before
     assert session.events() == []
+
+
+def test_arrays_of_numpy_may_be_watched_beside_it(tmp_path: Path) -> None:
+    with real_session(tmp_path, serializers=[*SERIALIZERS, *memwatch_serializer_numpy.memwatch_serializers()]):
+        a = watch(numpy.zeros(3))
+        t = watch(torch.zeros(3))
+        assert (variable(a).serializer, variable(t).serializer) == ("numpy", "torch")
+        assert torch.equal(unwatch(t), torch.zeros(3))
+        assert list(unwatch(a)) == [0, 0, 0]
 
 
 @pytest.mark.parametrize("make", [lambda: torch.arange(24.0).view(4, 6)[:, ::2], lambda: torch.arange(9.0)[3:6]])
