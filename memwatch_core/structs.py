@@ -29,13 +29,24 @@ class Field(NamedTuple):
     """The format of this value alone, with the byte order."""
 
 
+class Run(NamedTuple):
+    """Values of one kind, side by side: a letter of a format, and its count."""
+
+    letter: str
+    offset: int
+    size: int
+    """Of each value, in bytes."""
+    single: str
+    times: int
+
+
 def split(form: str) -> tuple[str, str]:
     """A format's byte order (``@`` by default), and the rest."""
     return (form[0], form[1:]) if form[:1] and form[0] in ORDERS else ("@", form)
 
 
-def fields(form: str) -> Iterator[Field]:
-    """The fields of a format in order, without pad bytes. Lazy, because a repeat count may be huge.
+def runs(form: str) -> Iterator[Run]:
+    """The values of a format in order, without pad bytes; no run is empty.
 
     The format must be valid for :class:`struct.Struct`.
     """
@@ -46,11 +57,17 @@ def fields(form: str) -> Iterator[Field]:
         if order == "@":
             at += -at % size
         if letter in TEXTS:
-            yield Field(letter, at, times, f"{order}{count}{letter}")
-        elif letter != "x":
-            for number in range(times):
-                yield Field(letter, at + number * size, size, order + letter)
+            yield Run(letter, at, times, f"{order}{count}{letter}", 1)
+        elif letter != "x" and times:
+            yield Run(letter, at, size, order + letter, times)
         at += size * times
+
+
+def fields(form: str) -> Iterator[Field]:
+    """The fields of a format in order. Lazy, because a repeat count may be huge. The format must be valid."""
+    for run in runs(form):
+        for number in range(run.times):
+            yield Field(run.letter, run.offset + number * run.size, run.size, run.single)
 
 
 def number(form: str | None, size: int) -> str:

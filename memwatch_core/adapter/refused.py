@@ -6,8 +6,15 @@ from collections.abc import Sequence
 
 from ..records import Serializer
 
-_PLUGINS = {"numpy": "numpy", "pandas": "pandas", "pyarrow": "pyarrow", "polars": "pyarrow", "torch": "torch"}
-"""Serializers of ours for the values of a library, which `pip install memwatch` doesn't bring."""
+_PLUGINS = {
+    ("numpy", "ndarray"): "numpy",
+    ("_ctypes", "_CData"): "ctypes",
+    ("pandas", "DataFrame"): "pandas",
+    ("pandas", "Series"): "pandas",
+    ("torch", "Tensor"): "torch",
+    ("pyarrow.lib", "Buffer"): "pyarrow",
+}
+"""Serializers of ours for types that `pip install memwatch` doesn't bring them for."""
 
 
 def refusal(serializers: Sequence[Serializer], value: object, name: str, why: str) -> str:
@@ -15,7 +22,8 @@ def refusal(serializers: Sequence[Serializer], value: object, name: str, why: st
     loaded = "; ".join(f"{serializer.name} ({serializer.summary})" for serializer in serializers)
     kind = type(value)
     text = f"'{name}' can't be watched: no serializer takes a {kind.__module__}.{kind.__qualname__}"
-    plugin = _PLUGINS.get(kind.__module__.partition(".")[0])
+    plugins = (_PLUGINS.get((base.__module__, base.__name__)) for base in type.__dict__["__mro__"].__get__(kind))
+    plugin = next(filter(None, plugins), None)
     if plugin is not None and not any(serializer.name == plugin for serializer in serializers):
         return (
             f"{text}; the plugin for it isn't loaded: pip install memwatch-serializer-{plugin}, and name {plugin!r} in "

@@ -14,15 +14,25 @@ if TYPE_CHECKING:
     from ..native.proxy import StructField
 
 
+_SMALL = 16_384
+"""Tables of larger structs, in bytes, aren't kept: a field takes 200 bytes."""
+
+
 def fields_of(form: str, names: Sequence[str] | None = None) -> tuple[StructField, ...]:
     """(name, letter, offset, size, little-endian) of each field; pad bytes are left out.
 
     ``names`` has one name for each field. Raises ValueError: not a format, or the number of names doesn't match.
     """
-    return _fields(form, tuple(names) if names else None)
+    return (_kept if _is_small(form) else _fields)(form, tuple(names) if names else None)
 
 
-@lru_cache(maxsize=256)
+def _is_small(form: str) -> bool:
+    try:
+        return struct.calcsize(form) <= _SMALL
+    except struct.error:
+        return False
+
+
 def _fields(form: str, names: tuple[str, ...] | None) -> tuple[StructField, ...]:
     try:
         total = struct.calcsize(form)
@@ -40,3 +50,6 @@ def _fields(form: str, names: tuple[str, ...] | None) -> tuple[StructField, ...]
         (sys.intern(names[i]) if names else None, field.letter, field.offset, field.size, little)
         for i, field in enumerate(found)
     )
+
+
+_kept = lru_cache(maxsize=256)(_fields)

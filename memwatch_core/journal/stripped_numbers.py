@@ -21,9 +21,13 @@ HELD = 256 << 20
 parts has no equal."""
 FIELDS = 1 << 22
 """Fields of a struct that are looked at."""
+RUNS = 1 << 16
+"""Numbers of an array of records that are looked at, each time that other bytes are between them."""
 _NOT_HELD = 2**64 - 1
 _WIDTHS = frozenset({2, 4, 8})
 _ELEMENT = re.compile(r"(?:Int|Uint|Float)(16|32|64)Array")
+_ARRAYS = frozenset({"numpy", "ctypes", "memoryview"})
+_DTYPE = re.compile(r"[<>|]([biufcMm])(\d{1,2})(?:\[.*)?")
 _ROW, _RUN = struct.Struct("=QQQQ"), struct.Struct("=QQQ")
 
 Run = tuple[int, int, int]
@@ -99,9 +103,46 @@ def numbers_of(said: dict[str, Any]) -> list[Run]:
     if serializer == "typedarray":
         element = _ELEMENT.search(str(options.get("class")))
         return [(0, size, int(element[1]) // 8)] if element else []
+    if serializer in _ARRAYS:
+        return [*islice(_elements(options.get("dtype"), size), RUNS)]
     if serializer == "struct":
         return [*_fields(str(options.get("format")))]
     return [(0, size, size)] if size in _WIDTHS else []
+
+
+def _elements(dtype: Any, size: int) -> Iterator[Run]:
+    """Of an array that is a number after the other, or a record after the other."""
+    if isinstance(dtype, str):
+        yield from _of_item(dtype, 0, size)
+    elif isinstance(dtype, dict) and isinstance(step := dtype.get("size"), int) and step > 0:
+        for at in range(0, size - step + 1, step):
+            yield from _of_item(dtype, at, at + step)
+
+
+def _of_item(dtype: Any, start: int, stop: int, depth: int = 0) -> Iterator[Run]:
+    """The numbers of an item, as memwatch_plugins/arrays/items.py has it, that is between two bytes."""
+    found = _DTYPE.fullmatch(dtype) if isinstance(dtype, str) else None
+    if found is not None:
+        width = min(int(found[2]) // (2 if found[1] == "c" else 1), 8)
+        if width in _WIDTHS and start + width <= stop:
+            yield start, stop - (stop - start) % width, width
+    elif isinstance(dtype, list) and len(dtype) == 2 and depth < 8:
+        yield from _of_item(dtype[0], start, stop, depth + 1)  # of a block of records, the first
+    elif isinstance(dtype, dict) and isinstance(fields := dtype.get("fields"), list) and depth < 8:
+        places = sorted((field[2], i) for i, field in enumerate(fields) if _is_field(field))
+        for (at, i), (end, _) in zip(places, [*places[1:], (stop - start, 0)][: len(places)], strict=True):
+            last = min(start + end, stop, start + at + _size(fields[i][1]))
+            yield from _of_item(fields[i][1], start + at, last, depth + 1)
+
+
+def _is_field(field: Any) -> bool:
+    return isinstance(field, list) and len(field) == 3 and isinstance(field[2], int) and field[2] >= 0
+
+
+def _size(dtype: Any) -> int:
+    """Bytes of an item; of one that isn't simple, as many as there may be."""
+    found = _DTYPE.fullmatch(dtype) if isinstance(dtype, str) else None
+    return int(found[2]) if found is not None else 1 << 32
 
 
 def _fields(form: str) -> Iterator[Run]:

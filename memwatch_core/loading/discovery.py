@@ -45,7 +45,7 @@ DISTRIBUTIONS = {
     )
 }
 """The distributions of this project: no message suggests installing any other."""
-OFFERED = {"int64": "scalars", "float64": "scalars", "bool": "scalars", "bytearray": "bytes"}
+OFFERED = {"int64": "scalars", "float64": "scalars", "bool": "scalars", "bytearray": "bytes", "memoryview": "ctypes"}
 """Names that events show for serializers of ours, other than their plugin's name: configurations may use them too."""
 
 

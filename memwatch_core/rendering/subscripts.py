@@ -31,7 +31,7 @@ def box(text: str) -> Box | None:
         return None
     axes = [] if found["axes"] == "()" else [_AXIS.fullmatch(axis.strip()) for axis in found["axes"].split(",")]
     known = tuple((int(axis[1]), int(axis[2] or int(axis[1]) + 1)) for axis in axes if axis is not None)
-    if len(known) < len(axes):
+    if len(known) < len(axes) or any(start >= stop for start, stop in known):
         return None
     last = None if found["last"] is None else tuple(int(text) for text in found["last"].split(",") if text.strip())
     return Box(found["name"], known, found["rest"] or "", last)

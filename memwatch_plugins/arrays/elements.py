@@ -21,6 +21,8 @@ from .items import Item, item
 DIMENSIONS_MAX = 64
 KEPT = 256
 """Limit of layouts that are kept."""
+EMPTY_MAX = 1 << 16
+"""Limit of elements without bytes."""
 RUN = "…"
 """Between the first and the last element of those that are no rectangle."""
 _SUBSCRIPT = re.compile(r"\[([-\d:, ()]*)\]")
@@ -63,6 +65,8 @@ class Elements:
         self.stop = self._low + (extent if self.count else 0)
         """The byte behind the last."""
         self.is_dense = extent == self.size * self.count
+        self._is_plain = self.is_dense and not self.item.has_parts and bool(self._axes)
+        self._inner = [(axis, self.shape[axis], self.strides[axis] < 0) for axis in reversed(self._axes)]
 
     # ---- from bytes to elements -------------------------------------------------------------------------------------
 
@@ -84,6 +88,11 @@ class Elements:
         elements."""
         if not self.count or not self.size:
             return None
+        if self._is_plain:
+            number = (start - self._low) // self.size
+            if (stop - 1 - self._low) // self.size == number and 0 <= number < self.count:
+                at = self._low + number * self.size
+                return Extent(self._name(number), at, at + self.size, self.item.decode)
         first, last = self.locate(start), self.locate(stop - 1)
         if first is None or last is None:
             return Extent(f"<bytes {start}:{stop}>", start, stop, bytes)
@@ -100,6 +109,20 @@ class Elements:
             return Extent(_ranges(low, high), at, end, self._box(low, high))
         name = f"{self._subscript(first[0])}{RUN}{self._subscript(last[0])}"
         return Extent(name, at, end, self._run(at, count))
+
+    def _name(self, number: int) -> str:
+        """The name of an element by its place in memory, where there are no gaps."""
+        inner = self._inner
+        if len(inner) == len(self.shape) <= 2 and not (inner[0][2] or inner[-1][2]):  # most arrays: the quick way
+            if len(inner) == 1:
+                return f"[{number}]"
+            row, column = divmod(number, inner[0][1])
+            return f"[{row}, {column}]" if inner[0][0] else f"[{column}, {row}]"
+        index = ["0"] * len(self.shape)
+        for axis, n, is_reversed in inner:
+            number, i = divmod(number, n)
+            index[axis] = str(n - 1 - i if is_reversed else i)
+        return f"[{', '.join(index)}]"
 
     def _subscript(self, index: Sequence[int]) -> str:
         return f"[{', '.join(map(str, index))}]" if index else self._one
@@ -164,11 +187,13 @@ class Elements:
         return lambda data: nested(data, 0, self._offset(low) - start)
 
     def decode(self, data: bytes) -> Any:
-        """All elements, as ``ndarray.tolist()`` would have them, but for texts and times."""
+        """All elements, as ``ndarray.tolist()`` has them, but for texts and times. None: they aren't all there."""
+        if self._low < 0 or self.stop > len(data) or (not self.size and self.count > EMPTY_MAX):
+            return None
         if not self.shape:
             return self.item.decode(data[self._low : self._low + self.size])
         if not self.count or not self.size:
-            return _empty(self.shape, self.item)
+            return _empty(self.shape, self.item) if prod(filter(None, self.shape)) <= EMPTY_MAX else []
         whole = [n - 1 for n in self.shape]
         values = self._box([0] * len(whole), whole)(data[self._low :])
         for axis in reversed(range(len(whole))):
@@ -249,7 +274,7 @@ def _empty(shape: Sequence[int], kind: Item) -> Any:
     """Nested lists of elements that take no bytes, or are none."""
     if not shape:
         return kind.decode(b"")
-    return [_empty(shape[1:], kind) for _ in range(min(shape[0], 1 << 16))]
+    return [_empty(shape[1:], kind) for _ in range(shape[0])]
 
 
 def _wrapped(values: Any, depth: int) -> Any:

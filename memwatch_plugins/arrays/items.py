@@ -70,6 +70,8 @@ class Item:
     """A kind of element. ``size``: its bytes. Nothing here raises, whatever bytes it is given of that number."""
 
     size = 0
+    has_parts = False
+    """Whether a part of it may have a name."""
 
     def decode(self, data: bytes) -> Any:
         """The value of one element."""
@@ -94,14 +96,11 @@ class Number(Item):
 
     def __init__(self, order: str, letter: str) -> None:
         self._order, self._letter = order, letter
-        self._one = struct.Struct(order + letter)
-        self.size = self._one.size
-        self._short = _SHORT.get(letter)
-
-    def decode(self, data: bytes) -> Any:
-        """The number."""
-        (value,) = self._one.unpack(data)
-        return value if self._short is None else self._short(value)
+        one = struct.Struct(order + letter)
+        self.size, unpack = one.size, one.unpack
+        self._short = short = _SHORT.get(letter)
+        one_of = (lambda data: unpack(data)[0]) if short is None else (lambda data: short(unpack(data)[0]))
+        self.decode = one_of  # type: ignore[method-assign]
 
     def many(self, data: bytes) -> list[Any]:
         """The numbers."""
@@ -129,6 +128,8 @@ class Extended(Item):
 
 class Complex(Item):
     """Two numbers."""
+
+    has_parts = True
 
     def __init__(self, half: Item) -> None:
         self._half, self.size = half, 2 * half.size
@@ -158,6 +159,7 @@ class Text(Item):
         self._kind, self._unit = kind, 4 if kind == "U" else 1
         self._codec = "utf-32-be" if order == ">" else "utf-32-le"
         self.size = count * self._unit
+        self.has_parts = self.size > TEXT
 
     def decode(self, data: bytes) -> Any:
         """The text."""
@@ -201,6 +203,8 @@ class Time(Item):
 class Record(Item):
     """Fields, each with a name."""
 
+    has_parts = True
+
     def __init__(self, fields: Sequence[tuple[str, Item, int]], size: int) -> None:
         self._fields, self.size = fields, size
 
@@ -230,6 +234,8 @@ class Record(Item):
 
 class Block(Item):
     """An array within an element, in C order."""
+
+    has_parts = True
 
     def __init__(self, kind: Item, shape: Sequence[int]) -> None:
         self._kind, self._shape, self.size = kind, shape, kind.size * prod(shape)

@@ -252,6 +252,25 @@ def test_options_that_are_no_array_are_refused(options: dict[str, Any]) -> None:
         Elements(options)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dtype": "<f8", "shape": [10**9], "strides": [8]}, {"dtype": "|V0", "shape": [1 << 40], "strides": [0]},
+        {"dtype": "|V0", "shape": [1 << 20, 1 << 20], "strides": [0, 0]},
+        {"dtype": "<f8", "shape": [2], "strides": [10**30]},
+        {"dtype": "<f8", "shape": [1 << 40, 0, 1 << 40], "strides": [8, 8, 8]},
+        {"dtype": "<f8", "shape": [1], "strides": [8], "offset": -8},
+        {"dtype": ["|V0", [1 << 40]], "shape": [1], "strides": [8]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_more_elements_than_there_are_bytes_take_no_time(options: dict[str, Any]) -> None:
+    elements = Elements(options)
+    assert elements.decode(bytes(16)) in (None, [], [[]])
+    elements.part(0, 8)
+    elements.find("[0]")
+
+
 def test_a_dtype_that_is_nested_without_end_is_refused() -> None:
     nested: Any = "<f8"
     for _ in range(100):

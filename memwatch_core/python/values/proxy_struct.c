@@ -290,6 +290,14 @@ static PyObject *item(PyObject *object, Py_ssize_t i) {
     return NULL;
 }
 
+/* One field is read without the others: there may be thousands. */
+static PyObject *subscript(PyObject *object, PyObject *key) {
+    if (!PyLong_CheckExact(key)) return mwpy_subscript(object, key);
+    Py_ssize_t i = PyNumber_AsSsize_t(key, PyExc_IndexError);
+    if (i == -1 && PyErr_Occurred()) return NULL;
+    return item(object, i < 0 ? i + length(object) : i);
+}
+
 static int assign_subscript(PyObject *object, PyObject *key, PyObject *value) {
     mwpy_proxy *self = (mwpy_proxy *)object;
     Py_ssize_t n = layout_of(self)->count, start, stop, step;
@@ -338,7 +346,7 @@ static PyType_Slot slots[] = {
     {Py_sq_item, item},
     {Py_sq_contains, mwpy_contains},
     {Py_mp_length, length},
-    {Py_mp_subscript, mwpy_subscript},
+    {Py_mp_subscript, subscript},
     {Py_mp_ass_subscript, assign_subscript},
     {Py_bf_getbuffer, export_struct},
     {Py_bf_releasebuffer, mwpy_release},

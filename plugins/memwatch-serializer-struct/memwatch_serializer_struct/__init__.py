@@ -7,25 +7,25 @@ import struct
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict, namedtuple
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import accumulate
 from keyword import iskeyword
 from threading import Lock
 from typing import Any, NamedTuple
 
 from memwatch_core.hookspecs import hookimpl
 from memwatch_core.records import Extent, Layout, Serializer
-from memwatch_plugins.structs import fields
+from memwatch_plugins.structs import Run, runs
 
 FORMAT_MAX = 16_384
 """Limit of a format's length, in characters."""
-FIELDS_MAX = 4096
+FIELDS_MAX = 1 << 16
 """Limit of a format's values."""
 WIDE = 32
 """For more fields, no named tuple type is created: that takes milliseconds, for each format."""
 NAME_MAX = 255
 """Limit of the names of a field and of the type, in characters."""
-FIELDS_KEPT = 1 << 16
-"""Limit of the values of all cached formats: each takes up to half a kilobyte."""
+KEPT = 1 << 16
+"""Limit of the runs and names of all cached formats: each takes up to half a kilobyte."""
 TEXT = 256
 """Longer fields of text (``s``, ``p``), in bytes, are shown by the bytes that a store touched."""
 _INTEGERS = frozenset("bBhHiIlLqQnN")
@@ -36,12 +36,44 @@ class _Form(NamedTuple):
     """A valid format."""
 
     packer: struct.Struct
-    fields: tuple[tuple[str, str], ...]
-    """Name (or number) and single format of each value."""
+    runs: tuple[Run, ...]
     starts: tuple[int, ...]
-    """The first byte of each value."""
+    """The first byte of each run."""
+    numbers: tuple[int, ...]
+    """The number of the first value of each run, and how many values there are."""
+    names: tuple[str, ...] | None
     make: Any
     """Turns a tuple into the value that decode returns."""
+
+    @property
+    def values(self) -> int:
+        """How many values it has."""
+        return self.numbers[-1]
+
+    def label(self, number: int) -> str:
+        """The name of a value, or its number."""
+        return str(number) if self.names is None else self.names[number]
+
+    def at(self, byte: int) -> int:
+        """The number of the value that a byte lies in; in padding: of the one before."""
+        k = max(0, bisect_right(self.starts, byte) - 1)
+        run = self.runs[k]
+        return self.numbers[k] + min(max(0, byte - run.offset) // max(1, run.size), run.times - 1)
+
+    def before(self, byte: int) -> int:
+        """How many values begin before a byte."""
+        k = bisect_left(self.starts, byte) - 1
+        if k < 0:
+            return 0
+        run = self.runs[k]
+        return self.numbers[k] + min(-(-(byte - run.offset) // max(1, run.size)), run.times)
+
+    def value(self, number: int) -> tuple[str, int, int]:
+        """The format of a value, and the bytes that it lies in."""
+        k = bisect_right(self.numbers, number) - 1
+        run = self.runs[k]
+        start = run.offset + (number - self.numbers[k]) * run.size
+        return run.single, start, start + run.size
 
 
 class _Wide(tuple[Any, ...]):
@@ -74,11 +106,11 @@ _Key = tuple[str, tuple[str, ...] | None, str]
 
 
 class _Forms:
-    """A cache of forms, limited to FIELDS_KEPT values. Thread-safe: at worst, a form is made twice."""
+    """A cache of forms, limited to KEPT runs and names. Thread-safe: at worst, a form is made twice."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[_Key, _Form] = OrderedDict()
-        self._fields = 0
+        self._kept = 0
 
     def get(self, key: _Key) -> _Form:
         """The cached or new form. Raises ValueError."""
@@ -90,11 +122,15 @@ class _Forms:
         with _lock:
             if key not in self._known:
                 self._known[key] = made
-                self._fields += len(made.fields)
-            while self._fields > FIELDS_KEPT and len(self._known) > 1:
+                self._kept += _weight(made)
+            while self._kept > KEPT and len(self._known) > 1:
                 _, oldest = self._known.popitem(last=False)
-                self._fields -= len(oldest.fields)
+                self._kept -= _weight(oldest)
         return made
+
+
+def _weight(form: _Form) -> int:
+    return len(form.runs) + len(form.names or ())
 
 
 _lock = Lock()
@@ -113,13 +149,14 @@ def _form(form: str, names: tuple[str, ...] | None, kind: str) -> _Form:
         raise ValueError(f"format={form!r}: {error}") from error
     if "P" in form:
         raise ValueError(f"format={form!r}: a pointer (P) means nothing outside of its process; use Q for its number")
-    found = list(islice(fields(form), FIELDS_MAX + 1))
-    if len(found) > FIELDS_MAX:
+    found = tuple(runs(form))
+    numbers = tuple(accumulate((run.times for run in found), initial=0))
+    if numbers[-1] > FIELDS_MAX:
         raise ValueError(f"format={form!r} has more than {FIELDS_MAX} values")
     if not found:
         raise ValueError(f"format={form!r} has no values")
-    if names is not None and len(names) != len(found):
-        raise ValueError(f"format={form!r} has {len(found)} values, and fields has {len(names)} names")
+    if names is not None and len(names) != numbers[-1]:
+        raise ValueError(f"format={form!r} has {numbers[-1]} values, and fields has {len(names)} names")
     make: Any = tuple
     if names is not None:
         kind = kind if kind.isidentifier() and not iskeyword(kind) else "Struct"
@@ -133,9 +170,7 @@ def _form(form: str, names: tuple[str, ...] | None, kind: str) -> _Form:
         else:
             made: Any = namedtuple(kind, names)  # type: ignore[misc]
             make = made._make
-    labels = names if names is not None else map(str, range(len(found)))
-    singles = tuple((label, field.single) for label, field in zip(labels, found, strict=True))
-    return _Form(packer, singles, tuple(field.offset for field in found), make)
+    return _Form(packer, found, tuple(run.offset for run in found), numbers, names, make)
 
 
 def _of(options: Mapping[str, Any]) -> _Form:
@@ -168,27 +203,28 @@ def _encode(value: tuple[Any, ...], options: Mapping[str, Any]) -> bytes:
     form = _of(options)
     if not isinstance(value, tuple):
         raise TypeError(f"a tuple is expected, not {type(value).__name__}")
-    if len(value) != len(form.fields):
-        raise ValueError(f"format={options['format']!r} has {len(form.fields)} values, and the tuple has {len(value)}")
-    for item, (name, single) in zip(value, form.fields, strict=True):
-        _check(item, name, single)
+    if len(value) != form.values:
+        raise ValueError(f"format={options['format']!r} has {form.values} values, and the tuple has {len(value)}")
+    for run, first in zip(form.runs, form.numbers, strict=False):
+        for number in range(first, first + run.times):
+            _check(value[number], form, number, run.single)
     return form.packer.pack(*value)
 
 
-def _check(item: Any, name: str, single: str) -> None:
+def _check(item: Any, form: _Form, number: int, single: str) -> None:
     """Raises for a value that the struct module refuses or would truncate silently; the error names the field."""
     letter = single[-1]
     if letter in "sp" and isinstance(item, bytes | bytearray):
         room = struct.calcsize(single) - (letter == "p")
         if len(item) > room:
-            raise ValueError(f"field {name}: {len(item)} bytes don't fit into {room} ({single})")
+            raise ValueError(f"field {form.label(number)}: {len(item)} bytes don't fit into {room} ({single})")
     try:
         packed = struct.pack(single, item)
         if letter in "ef" and math.isinf(struct.unpack(single, packed)[0]) and not math.isinf(item):
             raise OverflowError("it would become infinite")  # native f doesn't raise
     except (struct.error, TypeError, OverflowError) as error:
-        number = isinstance(item, int) and letter in _INTEGERS | _FLOATS
-        if number or (isinstance(item, float) and letter in _FLOATS):
+        name, whole = form.label(number), isinstance(item, int) and letter in _INTEGERS | _FLOATS
+        if whole or (isinstance(item, float) and letter in _FLOATS):
             raise OverflowError(f"field {name}: the number doesn't fit into {single!r}: {error}") from error
         raise TypeError(f"field {name}: {single!r} doesn't take {type(item).__name__}: {error}") from error
 
@@ -214,9 +250,8 @@ class _Piece(NamedTuple):
 
 
 def _piece(form: _Form, number: int, start: int, stop: int) -> _Piece:
-    label, single = form.fields[number]
-    at = form.starts[number]
-    end = at + struct.calcsize(single)
+    label = form.label(number)
+    single, at, end = form.value(number)
     name = f"[{label}]" if label.isdecimal() else f".{label}"
     if single[-1] not in "sp" or end - at <= TEXT:
         return _Piece(name, at, end, single)
@@ -235,9 +270,9 @@ def _several(pieces: list[_Piece], data: bytes, first: int) -> Any:
 def _part(start: int, stop: int, options: Mapping[str, Any]) -> Extent | None:
     """The field that contains the bytes; for several fields, their range."""
     form = _of(options)
-    first = max(0, bisect_right(form.starts, start) - 1)
-    last = max(first + 1, bisect_left(form.starts, stop))
-    if last - first == len(form.fields) > 1:
+    first = form.at(start)
+    last = max(first + 1, form.before(stop))
+    if last - first == form.values > 1:
         return None
     pieces = [_piece(form, number, start, stop) for number in range(first, last)]
     begin, end = min(start, pieces[0].start), max(stop, pieces[-1].stop)
