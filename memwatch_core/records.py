@@ -163,6 +163,11 @@ class Extent(NamedTuple):
     ``decode``."""
 
 
+Left = Callable[[bool], None]
+"""``left(gone)``, called where a value goes on in other memory than the watched one; ``gone``: or is deleted. Ends the
+watch there, with a record, if it hasn't ended. In any thread, at any moment; raises nothing."""
+
+
 class Lies(NamedTuple):
     """How values of a type that lies in memory (an array) are made to lie in watched memory. All run in the watched
     program, in ``watch()`` and ``unwatch()``."""
@@ -176,6 +181,25 @@ class Lies(NamedTuple):
     memory: Callable[[Any], Iterator[object]]
     """What a value lies in: the objects that it keeps for its memory, from the nearest on, as far as they are known;
     :func:`memwatch_plugins.memory_owners.owners_of` knows those of the standard library and numpy's."""
+    follow: Callable[[Any, Left], None] | None = None
+    """``follow(value, left)``: has ``left`` called at once where the value's library lays it elsewhere, though
+    others may have the memory. It keeps neither the value nor the memory. None: the last reference to it tells."""
+    library: str = ""
+    """Name of the module whose lines, and those below it, aren't the program's: where that happens is said by the line
+    that called them."""
+
+
+class Split(NamedTuple):
+    """How a value that holds several is watched by these, each a variable of its own: a table by its columns. The value
+    stays the object that it is. ``lies.memory`` then has what all of them lie in, and ``lies.copy(value)`` gives them
+    memory of their own again, and returns the value."""
+
+    parts: Callable[[Any, Mapping[str, Any]], Sequence[tuple[str, Any]] | None]
+    """``parts(value, options)``: of each, what stands behind the value's name (``.price``), and a value that the
+    serializer takes by itself, without options. None: this value is one. Raises like ``layout``."""
+    join: Callable[[Any, Sequence[Any], Sequence[Left]], None]
+    """``join(value, watched, left)``: puts the watched parts in their places, and follows each, as ``lies.follow``
+    does."""
 
 
 class Items(NamedTuple):
@@ -224,6 +248,8 @@ class Serializer(NamedTuple):
     region: Callable[[Sequence[Span], Mapping[str, Any]], tuple[str, int] | None] | None = None
     """``region(spans, options)``: what these bytes of a value are called, ``[:, 3]``, as :attr:`Part.name`, and how
     many elements of one kind they are; None: they have no such name. If it is None, ``items`` or ``part`` say it."""
+    split: Split | None = None
+    """Of a serializer that takes values of several parts."""
 
 
 class TypeFormat(NamedTuple):

@@ -325,7 +325,8 @@ class PluginsSection(Section):
     """
 
     serializers: Names = _setting(
-        ("scalars", "bytes", "struct", "numpy", "ctypes", "typedarray"), _plugins("serializer")
+        (*("scalars", "bytes", "struct", "torch", "numpy", "pandas", "pyarrow", "ctypes", "typedarray"),),
+        _plugins("serializer"),
     )
     sql: Names = _setting(
         (

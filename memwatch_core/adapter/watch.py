@@ -10,24 +10,27 @@ import os
 import struct
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from ..errors import SessionError, WatchError
-from ..kinds import bases_of, module_of, name_of, qualified_name_of
 from ..native import core, proxy
 from ..records import NAME_MAX, Layout, Serializer
-from . import breaks, join, places, process
-from .names import UNNAMED, infer_name, quoted
+from . import breaks, elsewhere, join, places, process
+from .names import UNNAMED, infer_argument, infer_name, quoted
+from .refused import refusal
 from .structs import fields_of
 from .threads import name_here
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from ..records import Variable
     from ..settings import WatchSection
     from .breaks import Then
 
 T = TypeVar("T")
+R = TypeVar("R")
 Depth = Literal["FULL"] | tuple[int, int] | Sequence[int]
 _END = 2**64 - 1
 _HEADER = {"bytes": 8, "bytearray": 8}
@@ -39,8 +42,6 @@ _FLAGS = {
     "track_locals": core.TRACK_LOCALS,
     "secret": core.SECRET,
 }
-_PLUGINS = {("numpy", "ndarray"): "numpy", ("_ctypes", "_CData"): "ctypes"}
-"""Serializers of ours for types that `pip install memwatch` doesn't bring them for."""
 _lying: list[Serializer] = []
 """Those whose values lie in watched memory themselves, as far as one was watched: also once the session is closed."""
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
@@ -59,6 +60,17 @@ class _Info(NamedTuple):
     thread_ident: int
     thread: str
     layout: Layout
+
+
+class _How(NamedTuple):
+    """What a ``watch()`` call asks for, of the value or of each of its parts."""
+
+    journal: process.Journal
+    frame: FrameType
+    flags: int
+    mutation_depth: Depth | None
+    share_page: bool | None
+    options: Mapping[str, Any]
 
 
 def watch(
@@ -107,16 +119,19 @@ def watch(
     settings = journal.config.watch
     flags = _flags_of(settings, track_threads, asked.sql or track_sql, secret)
     serializer = _choose(journal.serializers, value)
-    memory = _memory_of(serializer, value)
-    if memory is not None and proxy.get_info(memory)[0]:
-        raise WatchError(
-            f"'{name}' lies in watched memory already, that of '{proxy.get_info(memory)[3].name}': use it as it is, or "
-            "watch a copy of it"
-        )
+    how = _How(journal, frame, flags, mutation_depth, share_page, options)
+    if serializer is not None and serializer.split is not None:
+        parts = _told(name, serializer.split.parts, value, options)
+        if parts is not None:
+            if given is None and name == UNNAMED:  # it stays what it is, and nothing has to be assigned
+                name = infer_argument(frame) or name
+            _watch_parts(value, name, serializer, parts, how, lambda: breaks.asked(when, then))
+            return value
+    _check_memory(serializer, value, name)
     if serializer is None:
         why = places.why_not(value)
         if why is not None:
-            raise WatchError(_refusal(journal.serializers, value, name, why))
+            raise WatchError(refusal(journal.serializers, value, name, why))
         if mutation_depth is not None:
             raise TypeError(
                 f"'{name}': mutation_depth is a range of a value's bytes; of an object, choose fields=[...]"
@@ -124,15 +139,19 @@ def watch(
         number = places.open_places(value, name if name != UNNAMED else given, flags, frame, options, journal.formats)
         asked.begin(number, lambda: places.close_places(value))
         return value
-    try:
-        layout = serializer.layout(value, options)
-        data = serializer.encode(value, layout.options)
-        over = None if serializer.lies is None else serializer.lies.over(value)
-    except WatchError:
-        raise
-    except TypeError as error:
-        raise WatchError(f"'{name}' can't be watched: {error}") from error
-    depth = _depth(settings.mutation_depth if mutation_depth is None else mutation_depth, name)
+    watched, result = _watch_one(value, name, serializer, how, asked)
+    if serializer.lies is not None and serializer.lies.follow is not None:
+        serializer.lies.follow(result, elsewhere.telling(watched, serializer))
+    return result
+
+
+def _watch_one(value: T, name: str, serializer: Serializer, how: _How, asked: breaks.Asked) -> tuple[Any, T]:
+    """The proxy, or the memory that the value lies in, and what the program gets."""
+    journal, frame, flags, mutation_depth, share_page, options = how
+    layout = _told(name, serializer.layout, value, options)
+    data = _told(name, serializer.encode, value, layout.options)
+    over = None if serializer.lies is None else _told(name, serializer.lies.over, value)
+    depth = _depth(journal.config.watch.mutation_depth if mutation_depth is None else mutation_depth, name)
     flags |= _masks(name, serializer, layout, flags, depth)
     start, stop = depth or (0, _END)
     before = _HEADER.get(layout.proxy, 0) if depth else 0
@@ -164,7 +183,46 @@ def watch(
     if over is not None and serializer not in _lying:
         _lying.append(serializer)
     result: T = watched if over is None else over(watched)
-    return result
+    return watched, result
+
+
+def _watch_parts(
+    value: object,
+    name: str,
+    serializer: Serializer,
+    parts: Sequence[tuple[str, Any]],
+    how: _How,
+    asked: Callable[[], breaks.Asked],
+) -> None:
+    """Each is a variable of its own; the value gets them once all are."""
+    assert serializer.split is not None
+    for behind, part in parts:
+        _check_name(f"{name}{behind}")
+        _check_memory(serializer, part, f"{name}{behind}")
+    each = how._replace(options={})
+    watched = [_watch_one(part, f"{name}{behind}", serializer, each, asked()) for behind, part in parts]
+    tells = [elsewhere.telling(memory, serializer) for memory, _ in watched]
+    _told(name, serializer.split.join, value, [part for _, part in watched], tells)
+
+
+def _told(name: str, ask: Callable[..., R], *arguments: Any) -> R:
+    """What a serializer answers; a TypeError says that the value can't be watched."""
+    try:
+        return ask(*arguments)
+    except WatchError:
+        raise
+    except TypeError as error:
+        raise WatchError(f"'{name}' can't be watched: {error}") from error
+
+
+def _check_memory(serializer: Serializer | None, value: object, name: str) -> None:
+    for memory in _memories_of(serializer, value):
+        number, _, _, info = proxy.get_info(memory)
+        if number:  # its watch goes on
+            raise WatchError(
+                f"'{name}' lies in watched memory already, that of '{info.name}': use it as it is, or watch a copy of "
+                "it"
+            )
 
 
 def watch_place(
@@ -218,16 +276,17 @@ def unwatch(watched: T) -> T:
     if places.close_places(watched):
         return watched
     plain: T
-    serializer = _choose(_lying, watched)
-    memory = _memory_of(serializer, watched)
-    if serializer is None or serializer.lies is None or memory is None:
+    serializer, memories = _lying_in(watched)
+    if serializer is None or serializer.lies is None or not memories:
         plain = proxy.end(watched)
         return plain
-    number, _, _, info = proxy.get_info(memory)
-    if not number:
-        raise SessionError(f"the watch of '{info.name}' has ended; its value is unchanged, and is watched by nobody")
+    live = [memory for memory in memories if proxy.get_info(memory)[0]]
+    if not live:
+        name = proxy.get_info(memories[0])[3].name
+        raise SessionError(f"the watch of '{name}' has ended; its value is unchanged, and is watched by nobody")
+    for memory in live:
+        proxy.end(memory)
     plain = serializer.lies.copy(watched)
-    proxy.end(memory)
     return plain
 
 
@@ -243,8 +302,10 @@ def variable(watched: object) -> Variable:
     elif found is not None:
         number, size, info = found[:3]
     else:
-        memory = _memory_of(_choose(_lying, watched), watched)
-        number, size, _, info = proxy.get_info(watched if memory is None else memory)
+        _, memories = _lying_in(watched)
+        if len(memories) > 1:
+            raise TypeError("it is watched by its parts, each a variable of its own: ask of one of them")
+        number, size, _, info = proxy.get_info(memories[0] if memories else watched)
     return Variable(
         id=number,
         name=info.name,
@@ -288,30 +349,24 @@ def _choose(serializers: Sequence[Serializer], value: object) -> Serializer | No
     return next((serializer for serializer in serializers if serializer.accepts(value)), None)
 
 
-def _memory_of(serializer: Serializer | None, value: object) -> object | None:
-    """The watched memory that a value lies in."""
+def _memories_of(serializer: Serializer | None, value: object) -> list[object]:
+    """The watched memory that a value lies in; of one with several parts, that of each."""
     if serializer is None or serializer.lies is None:
-        return None
-    return next((owner for owner in serializer.lies.memory(value) if proxy.is_proxy(owner)), None)
+        return []
+    return [each for each in serializer.lies.memory(value) if proxy.is_proxy(each)]
 
 
-def _refusal(serializers: Sequence[Serializer], value: object, name: str, why: str) -> str:
-    loaded = "; ".join(f"{serializer.name} ({serializer.summary})" for serializer in serializers)
-    kind = type(value)
-    text = f"'{name}' can't be watched: no serializer takes a {qualified_name_of(kind)}"
-    plugins = (_PLUGINS.get((module_of(base), name_of(base))) for base in bases_of(kind))
-    plugin = next(filter(None, plugins), None)
-    if plugin is not None and not any(serializer.name == plugin for serializer in serializers):
-        return (
-            f"{text}; the plugin for it isn't loaded: pip install memwatch-serializer-{plugin}, and name {plugin!r} in "
-            "[plugins] serializers if that is set"
-        )
-    if not loaded:
-        return f"{text}. None is loaded: pip install memwatch, and see [plugins] serializers"
-    return (
-        f"{text}, and {why}. Watch its parts one by one (numbers, bytes, structs), or name a plugin for it in "
-        f"[plugins] serializers. Loaded: {loaded}"
-    )
+def _lying_in(value: object) -> tuple[Serializer | None, list[object]]:
+    """By which serializer a value lies in watched memory; some take others' values, to say why they can't."""
+    for serializer in _lying:
+        memories = _memories_of(serializer, value) if serializer.accepts(value) else []
+        if memories:
+            return serializer, memories
+    return None, []
+
+
+def _memory_of(serializer: Serializer | None, value: object) -> object | None:
+    return next(iter(_memories_of(serializer, value)), None)
 
 
 def _depth(depth: Depth, name: str) -> tuple[int, int] | None:

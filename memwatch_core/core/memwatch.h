@@ -182,6 +182,7 @@ typedef enum mw_end {
     MW_END_CLOSED = 9,    /* the journal was closed: written by the core, as the next two are */
     MW_END_RELEASED = 10, /* its owner freed, moved, resized or unmapped the memory; `target` is the call: "munmap" */
     MW_END_TAKEN = 11,    /* the memory was found to be no longer there, or another's: since when isn't known */
+    MW_END_MOVED = 12, /* what it was the memory of goes on in other memory: a library copied it, or was given other */
 } mw_end;
 enum {                      /* of REBOUND: what is known of the new value */
        MW_END_COMPUTED = 1, /* it was computed from the watched one: x = x + 1 */

@@ -176,7 +176,7 @@ ENDING = Struct("<IBBB36sx")
 """The payload of an UNREGISTERED: site, number in ENDS, flags, length of the target, target."""
 ENDS: dict[int, End] = {
     1: "unwatched", 2: "rebound", 3: "replaced", 4: "deleted", 5: "left", 6: "dropped", 7: "collected", 8: "exit",
-    9: "closed", 10: "released", 11: "taken",
+    9: "closed", 10: "released", 11: "taken", 12: "moved",
 }  # fmt: skip
 """Why a watch ended; unknown numbers count as unknown."""
 GIVEN: dict[int, Given] = {1: "computed", 2: "plain", 3: "computed"}

@@ -58,6 +58,10 @@ def get_info(proxy: object, /) -> tuple[int, int, int, Any]:
 def end(proxy: object, /) -> Any:
     """Ends the watch and returns the plain value. SessionError if it has ended."""
 
+def end_elsewhere(proxy: object, gone: bool, above: int, /) -> bool:
+    """Ends the watch of a memory that its value has left, or of one that is gone, at the line of the frame that is
+    ``above`` frames above the caller. False: it had ended."""
+
 def is_proxy(value: object, /) -> bool: ...
 def set_context_variable(variable: ContextVar[Any] | None, /) -> None:
     """Sets the ContextVar whose value, an int or a statement of the tracer, is the SQL context of every store."""

@@ -40,6 +40,8 @@ def ending(record: Unwatched, place: str) -> str:
         return f": its memory was {_RELEASED.get(record.target, 'given up')} ({clean(record.target)}){where}"
     if record.why == "taken":
         return ": its memory is no longer there, or something else's; since when isn't known"
+    if record.why == "moved":
+        return f": it went on in other memory{where}"
     said = {"unwatched": "unwatch()", "dropped": "dropped"}.get(record.why, "")
     return f": {said}{where}" if said else ""
 

@@ -136,6 +136,23 @@ static PyObject *end(PyObject *module, PyObject *object) {
     return value;
 }
 
+PyDoc_STRVAR(end_elsewhere_doc,
+             "end_elsewhere(proxy, gone, above)\n--\n\nIts value has left its memory, or is gone: ends "
+             "the watch at the line of the frame that is so far above; False: it had ended.");
+static PyObject *end_elsewhere(PyObject *module, PyObject *arguments) {
+    (void)module;
+    PyObject *object;
+    int gone, above;
+    if (!PyArg_ParseTuple(arguments, "Opi", &object, &gone, &above)) return NULL;
+    mwpy_proxy *self = proxy_argument(object, "end_elsewhere()");
+    if (!self) return NULL;
+    if (!self->id) Py_RETURN_FALSE;
+    mw_ending ending = mwpy_unwatched(above);
+    ending.why = gone ? MW_END_DELETED : MW_END_MOVED;
+    mwpy_end_watch(self, &ending);
+    Py_RETURN_TRUE;
+}
+
 PyDoc_STRVAR(is_proxy_doc, "is_proxy(object)\n--\n\nWhether watch() made this object.");
 static PyObject *is_proxy(PyObject *module, PyObject *object) {
     (void)module;
@@ -197,6 +214,7 @@ static PyMethodDef functions[] = {
     {"describe", describe, METH_VARARGS, describe_doc},
     {"get_info", get_info, METH_O, get_info_doc},
     {"end", end, METH_O, end_doc},
+    {"end_elsewhere", end_elsewhere, METH_VARARGS, end_elsewhere_doc},
     {"is_proxy", is_proxy, METH_O, is_proxy_doc},
     {"set_context_variable", set_context_variable, METH_O, set_context_variable_doc},
     {"forget_sites", forget_sites, METH_NOARGS, forget_sites_doc},

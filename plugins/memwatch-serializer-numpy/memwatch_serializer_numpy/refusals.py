@@ -15,7 +15,10 @@ _SPARSE = (
     "a sparse matrix keeps its elements in arrays of its own, which other code replaces: watch these, as in "
     "m.data = watch(m.data)"
 )
-_TENSOR = "a tensor isn't an array: of a tensor on the CPU, a = watch(t.numpy()), and then t = torch.from_numpy(a)"
+_TENSOR = (
+    "a tensor isn't an array: pip install memwatch-serializer-torch; or, of one on the CPU, a = watch(t.numpy()), and "
+    "then t = torch.from_numpy(a)"
+)
 _FOREIGN = (
     ("torch", "Tensor", _TENSOR),
     ("cupy", "ndarray", "its memory is that of a GPU, and stores there can't be seen: watch a copy, cupy.asnumpy(a)"),
