@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ class Wanted:
     """Bytes of an array up to which it is relocated."""
     step: int = 1
     """Every how manieth test is run."""
+    cases: int = 1 << 62
+    """Of a test with more cases than this, as many are run, evenly spread."""
 
 
 # ---- who runs it -----------------------------------------------------------------------------------------------------
@@ -144,9 +147,23 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
-    step = _wanted.step if _wanted else 1
-    config.hook.pytest_deselected(items=[item for at, item in enumerate(items) if at % step])
-    items[:] = items[::step]
+    if _wanted is None:
+        return
+    every = Counter(_function(item) for item in items)
+    seen: Counter[str] = Counter()
+    chosen = []
+    for at, item in enumerate(items):
+        name = _function(item)
+        apart = -(-every[name] // _wanted.cases)
+        if at % _wanted.step == 0 and seen[name] % apart == 0:
+            chosen.append(item)
+        seen[name] += 1
+    config.hook.pytest_deselected(items=[*{*items} - {*chosen}])
+    items[:] = chosen
+
+
+def _function(item: pytest.Item) -> str:
+    return item.nodeid.partition("[")[0]
 
 
 def pytest_sessionfinish() -> None:
