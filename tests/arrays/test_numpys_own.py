@@ -35,7 +35,7 @@ SOME = [
         )
     ),
 ]
-STEP = 9
+STEP = 12
 MOST = 65_536
 """Bytes of an array up to which it is relocated: tests that sort millions of elements would take hours, at a signal for
 each store."""
