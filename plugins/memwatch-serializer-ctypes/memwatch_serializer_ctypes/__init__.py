@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from memwatch_core.hookspecs import hookimpl
-from memwatch_core.records import Extent, Layout, Lies, Serializer
+from memwatch_core.records import Extent, Items, Layout, Lies, Serializer
+
+if TYPE_CHECKING:
+    from memwatch_core.records import Span
 
 _ARRAY = (
     "an array.array keeps its elements in memory of its own, which it moves: watch a memoryview of a copy, "
@@ -141,6 +144,18 @@ def _locate(name: str, options: Mapping[str, Any]) -> tuple[int, int] | None:
     return elements(options).find(name)
 
 
+def _items(options: Mapping[str, Any]) -> Items | None:
+    from memwatch_plugins.arrays import elements
+
+    return elements(options).items()
+
+
+def _region(spans: Sequence[Span], options: Mapping[str, Any]) -> tuple[str, int | None] | None:
+    from memwatch_plugins.arrays import elements, region
+
+    return region(elements(options), spans)
+
+
 @hookimpl
 def memwatch_serializers() -> Sequence[Serializer]:
     """Two serializers."""
@@ -156,6 +171,8 @@ def memwatch_serializers() -> Sequence[Serializer]:
             lies=Lies(over=_over, copy=_copy, memory=_kept),
             by_parts=True,
             locate=_locate,
+            items=_items,
+            region=_region,
         ),
         Serializer(
             name="memoryview",
@@ -168,5 +185,7 @@ def memwatch_serializers() -> Sequence[Serializer]:
             lies=Lies(over=_view_over, copy=_view_copy, memory=_view_kept),
             by_parts=True,
             locate=_locate,
+            items=_items,
+            region=_region,
         ),
     )
