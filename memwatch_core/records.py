@@ -209,6 +209,8 @@ class Items(NamedTuple):
     """The first byte of the first one; each follows the one before it."""
     format: str
     """``struct`` letter of a number, ``"d"``, little-endian."""
+    decode: Callable[[bytes], Any] | None = None
+    """Decodes one item; None: as ``struct`` does."""
 
 
 class Serializer(NamedTuple):
@@ -245,9 +247,10 @@ class Serializer(NamedTuple):
     items: Callable[[Mapping[str, Any]], Items | None] | None = None
     """``items(options)``: how the items lie of a value that is an array of numbers; None: it is none. So a reader says
     what many stores found and left without calling back."""
-    region: Callable[[Sequence[Span], Mapping[str, Any]], tuple[str, int] | None] | None = None
-    """``region(spans, options)``: what these bytes of a value are called, ``[:, 3]``, as :attr:`Part.name`, and how
-    many elements of one kind they are; None: they have no such name. If it is None, ``items`` or ``part`` say it."""
+    region: Callable[[Sequence[Span], Mapping[str, Any]], tuple[str, int | None] | None] | None = None
+    """``region(spans, options)``: what these bytes of a value are called, ``[:, 3]``, as :attr:`Part.name` (``""``: all
+    of it), and how many elements of one kind they are, None if they are of several; None: they have no such name. If
+    it is None, ``items`` or ``part`` say it."""
     split: Split | None = None
     """Of a serializer that takes values of several parts."""
 

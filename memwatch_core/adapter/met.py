@@ -21,6 +21,9 @@ _BEGINS, _KINDS = 0x80, 0x3F
 """Of a name of a function: it held nothing before, in this call."""
 _WHOLE = re.compile(r"-?[0-9]{19,}", re.ASCII)
 """A whole number of more than 64 bits is told in words."""
+_OURS = (int, float, complex, str, bytes, bool, type(None), Described)
+_SHOWN = 60
+"""Limit of items that are written: more than fit."""
 _WORDS = {0: ABSENT, 1: None, 2: False, 3: True}
 
 
@@ -40,6 +43,28 @@ class OfElement:
         except Exception:  # a plugin's
             part = None
         return f"{self._variable}{part.name}" if part else self._variable
+
+
+class OfPart:
+    """Decodes a value that is known by its parts, an array of records for instance, and says which one changed."""
+
+    def __init__(self, variable: str, serializer: Serializer, options: Mapping[str, Any]) -> None:
+        self._variable, self._serializer, self._options = variable, serializer, options
+
+    def __call__(self, data: bytes) -> object:
+        return self._serializer.decode(data, self._options)
+
+    def changed(self, before: bytes, after: bytes) -> tuple[str, object, object] | None:
+        """``d[1]`` and what it was and is: the smallest part that has all bytes that changed. None: there is none."""
+        differ = [at for at, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
+        try:
+            part = self._serializer.part and differ and self._serializer.part(differ[0], differ[-1] + 1, self._options)
+            if not part:
+                return None
+            old, new = (part.decode(data[part.start : part.stop]) for data in (before, after))
+        except Exception:  # a plugin's
+            return None
+        return f"{self._variable}{part.name}", old, new
 
 
 def decode_cell(data: bytes) -> object:
@@ -77,11 +102,17 @@ def met(raw: proxy.Hit, variable: str, when: str | None, decode: Decode) -> Hit:
     whole = size == len(before) and size > 0
     if whole and decode is decode_cell and after[0] & _BEGINS:
         before = bytes(size)
+    part = decode.changed(before, after) if whole and isinstance(decode, OfPart) else None
+    if part is None:
+        place = decode.path(offset) if isinstance(decode, OfElement) else variable
+        old, new = (_decoded(decode, data) if whole else None for data in (before, after))
+    else:
+        place, old, new = part
     return Hit(
         variable=variable,
-        path=path or (decode.path(offset) if isinstance(decode, OfElement) else variable),
-        old=_decoded(decode, before) if whole else None,
-        new=_decoded(decode, after) if whole else None,
+        path=path or place,
+        old=old,
+        new=new,
         changed=before != after,
         thread=_name(tid),
         tid=tid,
@@ -149,8 +180,12 @@ def _near(file: str) -> str:
 
 def _shown(value: object) -> str:
     """A value of ours: no code of the program's runs."""
-    if type(value) in (int, float, str, bytes, bool, type(None), Described):
+    if type(value) in _OURS:
         text = repr(value)
+    elif type(value) is list:
+        text = f"[{', '.join(map(_shown, value[:_SHOWN]))}]"
+    elif type(value) is dict:
+        text = f"{{{', '.join(f'{_shown(key)}: {_shown(value[key])}' for key in [*value][:_SHOWN])}}}"
     elif isinstance(value, tuple) and all(type(item) in (int, float, bytes, bool, str) for item in value):
         text = repr(tuple(value))
     else:

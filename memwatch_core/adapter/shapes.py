@@ -10,7 +10,7 @@ from ..native import core
 from ..records import Serializer
 from ..structs import number, split
 from . import process
-from .met import Decode, OfElement
+from .met import Decode, OfElement, OfPart
 
 
 def of_value(info: Any) -> tuple[Shape, Decode]:
@@ -26,7 +26,10 @@ def of_value(info: Any) -> tuple[Shape, Decode]:
         unpack = Struct(info.layout.items)
         shape = Shape("number", info.name, (_number(info.layout.items, unpack.size),), step=unpack.size)
         return _flagged(shape, info), OfElement(info.name, unpack, serializer, options)
-    return _flagged(_shape(info.name, serializer, info.layout), info), decode
+    shape = _flagged(_shape(info.name, serializer, info.layout), info)
+    if serializer is not None and serializer.by_parts:
+        return shape, OfPart(info.name, serializer, options)
+    return shape, decode
 
 
 def _number(form: str, size: int) -> Field:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import SessionError
 from ..records import ABSENT, Event
+from ..rendering.subscripts import opened
 from .memory import Mark, Memory
 from .parts import UNKNOWN, Parts, Unit
 from .placed import prefixes
@@ -105,7 +106,7 @@ def rows(value: Value, part: str = "", key: Key = by_place) -> Iterator[Row]:
     if part:
         unit = parts.locate(part, memory)
         if unit is None:
-            raise SessionError(f"{value.name} has no part {part!r}{_example(parts, memory)}")
+            raise SessionError(_apart(value, part) or f"{value.name} has no part {part!r}{_example(parts, memory)}")
         if unit.stop <= start or parts.is_whole:
             yield _of(value, parts, memory, unit)
             return
@@ -122,6 +123,26 @@ def rows(value: Value, part: str = "", key: Key = by_place) -> Iterator[Row]:
         yield from (row for row in _joined(value, parts, memory, start, size, key) if row.last is not None)
         return
     yield from _joined(value, parts, memory, start, stop, key)
+
+
+def _apart(value: Value, part: str) -> str:
+    """What to ask instead of elements of an array that don't lie side by side; empty: it isn't that."""
+    shape = None if value.variable is None else value.variable.options.get("shape")
+    asked = opened(part)
+    if (
+        asked is None
+        or part.rpartition("[")[0]
+        or not part.endswith("]")
+        or not isinstance(shape, list)
+        or len(asked[1]) > len(shape)
+    ):
+        return ""
+    if not all(first < last and first < n for (first, last, _), n in zip(asked[1], shape, strict=False)):
+        return ""
+    return (
+        f"{value.name}{part} are elements that don't lie side by side: ask for one of them, or for {value.name}; "
+        f"memwatch log --variable '{value.name}{part}' has what was written to them"
+    )
 
 
 def _example(parts: Parts, memory: Memory) -> str:

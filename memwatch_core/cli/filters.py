@@ -11,10 +11,10 @@ from fnmatch import fnmatchcase
 import click
 
 from ..config import suggest
-from ..records import Event, Lost, Part, Record, Site, Unfollowed, Unwatched, Watched
+from ..records import Event, Lost, Part, Record, Site, Unfollowed, Unwatched, Variable, Watched
 from ..rendering.aliases import under_all_names
 from ..rendering.changes import LENGTH, named, named_in
-from ..rendering.subscripts import STRUCT, overlap
+from ..rendering.subscripts import STRUCT, meets
 from .called import Called
 
 Test = Callable[[Event], bool]
@@ -159,6 +159,7 @@ class _Wanted:
             self._test = _either(self._test, self.called.means, make(self.called.name))
         self.hit = False
         self._seen: dict[str, None] = {}
+        self._shapes: dict[str, list[int]] = {}
 
     def __call__(self, event: Event) -> bool:
         names = under_all_names(event) if event.aliases and self._by_name else (event,)
@@ -190,6 +191,7 @@ class _Wanted:
         """Whether the filter matches a variable's name, whether or not the variable was written."""
         if isinstance(record, Watched):
             self.called.see(record.variable)
+            self._note_shape(record.variable)
             name, ident = record.variable.name, record.variable.id
         else:
             name, ident = record.variable, record.variable_id
@@ -223,6 +225,8 @@ class _Wanted:
             of = max((name for name in self._seen if self.text.startswith((f"{name}.", f"{name}["))), default="")
             if of:
                 numbers = re.findall(r"\[[-+\d:,\s]*(?:\]|$)", self.text[len(of) :])
+                if shape := self._beyond(of, numbers):
+                    return f"{start}{of} has no such part: its shape is {shape}"
                 if odd := next((each for each in numbers if not _is_index(each)), ""):
                     return f"{start}{odd} is no part: elements and bytes count from 0; write {of}[3] or {of}[0:16], say"
                 return f"{start}nothing was written to this part of {of}"
@@ -240,6 +244,20 @@ class _Wanted:
             return f"{start}{what}{listed if seen else how}"
         # Finding no such statement or outcome is an answer, not a mistake.
         return "" if seen else f"{start}no event carries a statement: was SQL tracked? (memwatch run --track-sql)"
+
+    def _note_shape(self, variable: Variable) -> None:
+        shape = variable.options.get("shape")
+        if isinstance(shape, list) and all(type(n) is int for n in shape) and len(self._shapes) < self.MOST:
+            self._shapes[variable.name] = shape
+
+    def _beyond(self, name: str, indices: list[str]) -> str:
+        """The shape of an array that has no element of these indices; empty: it may have one, or is no array."""
+        shape = self._shapes.get(name)
+        if shape is None or len(indices) != 1:
+            return ""
+        numbers = [int(each) if re.fullmatch(r"\s*-?\d{1,18}\s*", each) else 0 for each in indices[0][1:-1].split(",")]
+        fits = len(numbers) <= len(shape) and all(-n <= i < n for i, n in zip(numbers, shape, strict=False))
+        return "" if fits else f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 
 
 def _either(literal: Test, means: Test, plain: Test) -> Test:
@@ -293,8 +311,19 @@ _RANGE = re.compile(r"(.+)\[(\d{1,18})(?::(\d{1,18}))?\]")
 """``grid[3]``, ``buffer[0:16]``, ``order.tag[0:4]``."""
 
 
+_INDICES = re.compile(r"\[\s*(?:-?\d+|\d*:[\d:]*)(?:\s*,\s*(?:-?\d+|\d*:[\d:]*))+\s*\]")
+_SUBSCRIPT = re.compile(r"\[[-\d:*?,\s]*\]?")
+
+
+def _spaced(pattern: str) -> str:
+    """A pattern with a space behind each comma of its indices, as names of elements have it: ``[*,2]``, ``[*, 2]``."""
+    return _SUBSCRIPT.sub(lambda found: re.sub(r"\s*,\s*", ", ", found[0]), pattern)
+
+
 def _is_index(text: str) -> bool:
-    """Whether a text is an index or a range: ``[3]``, ``[0:16]``."""
+    """Whether a text is an index or a range, or one of each axis: ``[3]``, ``[0:16]``, ``[0:4, 3]``."""
+    if _INDICES.fullmatch(text):
+        return True
     place = _RANGE.fullmatch("x" + text)
     return place is not None and (place[3] is None or int(place[2]) < int(place[3]))
 
@@ -302,6 +331,7 @@ def _is_index(text: str) -> bool:
 def _variable(text: str) -> Test:
     """Matches a variable's name, a pattern, or a part as events show it (any write that overlaps the part)."""
     wanted = _span(text)
+    pattern = _spaced(text) if re.search(r"\[[^]]*[*?]", text) else None
 
     def test(event: Event) -> bool:
         full = _full_name(event)
@@ -311,6 +341,8 @@ def _variable(text: str) -> Test:
         if part is not None and named(full, part.name) == text:
             return True
         if part is not None and event.operation is not None and _matches(named(full, part.name), text):
+            return True
+        if part is not None and pattern is not None and _matches(named(full, part.name), pattern):
             return True
         if part is not None and part.activation is not None and _matches(named_in(event, full, part.name), text):
             return True
@@ -359,7 +391,7 @@ def _overlap(touched: str, text: str, wanted: tuple[str, int, int]) -> bool:
         or text.startswith((touched + "[", touched + "."))
     ):
         return True  # one contains the other
-    if overlap(touched, text):
+    if meets(touched, text):
         return True
     name, first, last = _span(touched)
     return any(
@@ -383,6 +415,7 @@ def _path(text: str) -> Test:
             "order.customer.age, 'order.*.age', 'config[\"db\"]*'",
             param_hint="--path",
         )
+    text = _spaced(text)
     return lambda event: (
         _matches(_with_part(event), text)
         or (

@@ -102,8 +102,9 @@ def merged(about: About, first: Event, facts: tuple[Any, ...]) -> Merged:
     """The record of a run. Never raises, whatever a serializer does."""
     said = Facts(*facts)
     spans = tuple(map(_span, said.spans))
-    name, elements = _named(about, spans, said)
-    old, new = _values(about, first, said)
+    name, elements, is_one_kind = _named(about, spans, said)
+    size = sum(span.bytes for span in spans) // elements if elements and is_one_kind else 0
+    old, new = _values(about, first, said, size)
     return Merged(
         said.time, first, said.last_seq, said.stores, said.changed, said.size, name, said.start, said.stop, spans,
         elements, old, new,
@@ -124,14 +125,14 @@ def _span(raw: tuple[int, int, tuple[int, int], tuple[int, int]]) -> Span:
 # ---- names ----------------------------------------------------------------------------------------------------------
 
 
-def _named(about: About, spans: tuple[Span, ...], said: Facts) -> tuple[str, int | None]:
-    """What was written, and how many elements that is."""
+def _named(about: About, spans: tuple[Span, ...], said: Facts) -> tuple[str, int | None, bool]:
+    """What was written, how many elements that is, and whether its serializer says that they are of one kind."""
     serializer, items = about.serializer, about.items
     if spans and serializer.region is not None:
         try:
             found = serializer.region(spans, about.options)
             if found is not None and type(found[0]) is str:
-                return found[0], int(found[1])
+                return found[0], None if found[1] is None else int(found[1]), found[1] is not None
         except Exception:  # the next best name
             pass
     written = sum(span.bytes for span in spans) if spans else said.size if said.once else None
@@ -139,15 +140,15 @@ def _named(about: About, spans: tuple[Span, ...], said: Facts) -> tuple[str, int
     if items is not None and said.new is not None and written is not None:
         elements = written // struct.calcsize(items.format)
     if not spans:
-        return _part(about, said.start, said.stop), elements
+        return _part(about, said.start, said.stop), elements, False
     names = [name for span in spans[:NAMED] for name in _names(about, span)]
-    return ", ".join(names) + (", …" if len(spans) > NAMED else ""), elements
+    return ", ".join(names) + (", …" if len(spans) > NAMED else ""), elements, False
 
 
 def _names(about: About, span: Span) -> list[str]:
     """What a span is called: one name, or the first ones and the last."""
     items = about.items
-    if items is not None and len(span.strides) == 1:
+    if items is not None and about.serializer.region is None and len(span.strides) == 1:
         size, ((stride, count),) = struct.calcsize(items.format), span.strides
         if span.length == size and stride % size == 0 and (span.start - items.start) % size == 0:
             first = (span.start - items.start) // size
@@ -182,34 +183,50 @@ def _part(about: About, start: int, stop: int) -> str:
 # ---- values ---------------------------------------------------------------------------------------------------------
 
 
-def _values(about: About, first: Event, said: Facts) -> tuple[Range | None, Range | None]:
+def _values(about: About, first: Event, said: Facts, size: int) -> tuple[Range | None, Range | None]:
+    """What was found and left. ``size``: of the elements, which are of one kind; 0: that isn't known."""
     if about.items is not None:
-        return _range(about.items.format, said.old), _range(about.items.format, said.new)
+        return _range(about.items, said.old), _range(about.items, said.new)
     part = first.part
     if part is None or (part.old is None and part.new is None):
         return None, None
-    alike = said.one_place or about.serializer.region is not None  # then it says that they are elements of one kind
-    old = Range(part.old, part.old, True) if (said.one_old and alike) or said.one_place else None
-    if said.one_new and alike:
-        return old, Range(part.new, part.new, True)
-    if said.one_place and said.last_new:
-        new = _decoded(about, said.last_offset, said.last_new)
-        return old, None if new is None else Range(new, new, True)
-    return old, None
+    if said.one_place:
+        new = _decoded(about, said.last_offset, said.last_new) if said.last_new and not said.one_new else part.new
+        return _all(part.old), _all(new)
+    several, rest = divmod(len(first.after), size) if size else (0, 0)
+    if rest or not several:
+        return None, None
+    old = _one_of(part.old, several) if said.one_old else None
+    return _all(old), _all(_one_of(part.new, several) if said.one_new else None)
 
 
-def _range(letter: str, bounds: Bounds | None) -> Range | None:
+def _all(value: Any) -> Range | None:
+    """The range of items that are all the same."""
+    return None if value is None else Range(value, value, True)
+
+
+def _one_of(value: Any, count: int) -> Any:
+    """The value that all of so many elements of a store have, which are listed; None: they aren't the same."""
+    if count == 1:
+        return value
+    values = [value]
+    while values and len(values) < count and all(isinstance(each, list) for each in values):
+        values = [inner for each in values for inner in each]
+    return values[0] if len(values) == count and len(set(map(repr, values))) == 1 else None
+
+
+def _range(items: Items, bounds: Bounds | None) -> Range | None:
     if bounds is None:
         return None
     first, low, high, same, nan = bounds
-    one = _number(letter, first)
+    one = _number(items, first)
     if same or not low:
         return Range(one, one, same, nan)
-    return Range(_number(letter, low), _number(letter, high), False, nan)
+    return Range(_number(items, low), _number(items, high), False, nan)
 
 
-def _number(letter: str, data: bytes) -> Any:
-    return struct.unpack(f"<{letter}", data)[0]
+def _number(items: Items, data: bytes) -> Any:
+    return struct.unpack(f"<{items.format}", data)[0] if items.decode is None else items.decode(data)
 
 
 def _decoded(about: About, start: int, data: bytes) -> Any:

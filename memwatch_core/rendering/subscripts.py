@@ -7,6 +7,10 @@ from typing import NamedTuple
 
 _ARRAY = re.compile(r"(?P<name>[^\[]*)\[(?P<axes>-?\d[\d:, -]*|\(\))\](?:…\[(?P<last>[\d, ]*)\])?(?P<rest>[.\[].*)?")
 _AXIS = re.compile(r"(\d{1,18})(?::(\d{1,18}))?")
+_OPEN = re.compile(r"(?P<name>[^\[]*)\[(?P<axes>[\d:, ]+)\](?P<rest>[.\[].*)?")
+_OPEN_AXIS = re.compile(r"\s*(?=[\d:])(\d{0,18})(:(\d{0,18})(?::(\d{0,18}))?)?\s*")
+ENDLESS = 10**18 - 1
+"""Stands for the end of an axis, whose length isn't known."""
 STRUCT = re.compile(r"\[\d+:\d+\]")
 """Several fields of a struct, or elements of an array of one dimension."""
 
@@ -48,6 +52,37 @@ def overlap(one: str, other: str) -> bool:
     if a.last is not None or b.last is not None:
         return _run_meets(a, b) if b.last is None else b.last == a.last or a.last is not None or _run_meets(b, a)
     return all(first < end and start < last for (first, last), (start, end) in zip(a.axes, b.axes, strict=False))
+
+
+def opened(text: str) -> tuple[str, tuple[tuple[int, int, int], ...]] | None:
+    """A name whose indices may be open and have steps, ``a[:, ::3].x``: with closed ones, and (start, stop, step) of
+    each axis. None: it is none."""
+    found = _OPEN.fullmatch(text)
+    axes = [_OPEN_AXIS.fullmatch(axis) for axis in found["axes"].split(",")] if found else []
+    if found is None or not all(axes):
+        return None
+    known = []
+    for axis in axes:
+        assert axis is not None
+        first = int(axis[1] or 0)
+        last = first + 1 if axis[2] is None else int(axis[3] or ENDLESS)
+        known.append((first, last, max(1, int(axis[4] or 1))))
+    closed = ", ".join(f"{first}:{last}" for first, last, _ in known)
+    return f"{found['name']}[{closed}]{found['rest'] or ''}", tuple(known)
+
+
+def meets(touched: str, asked: str) -> bool:
+    """As :func:`overlap`, of a name that events show and one that a person writes: ``a[:, 3]``, ``a[::3, 1]``."""
+    wanted = opened(asked)
+    if wanted is None or not overlap(touched, wanted[0]):
+        return wanted is None and overlap(touched, asked)
+    found = box(touched)
+    if found is None or found.last is not None:
+        return True
+    return all(
+        first + -(-(max(low, first) - first) // step) * step < min(high, last)
+        for (low, high), (first, last, step) in zip(found.axes, wanted[1], strict=False)
+    )
 
 
 def _run_meets(run: Box, other: Box) -> bool:

@@ -4,3 +4,4 @@ from .elements import Elements as Elements
 from .elements import elements as elements
 from .items import Item as Item
 from .items import item as item
+from .regions import region as region

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
-from memwatch_core.records import Extent
+from memwatch_core.records import Extent, Items
 
 from .items import Item, item
 
@@ -41,41 +41,52 @@ class Elements:
         if not _are_ints(shape) or not _are_ints(strides) or len(shape) != len(strides) or min(shape, default=0) < 0:
             raise ValueError("shape and strides are as many numbers")
         self.shape, self.strides = tuple(shape), tuple(strides)
-        self._one = "" if options.get("single") is True else "[()]"
+        self.is_single = options.get("single") is True
+        self._one = "" if self.is_single else "[()]"
         self.count = prod(self.shape)
         self.size = self.item.size
         axes = [axis for axis, n in enumerate(self.shape) if n > 1]
-        self._axes = sorted(axes, key=lambda axis: -abs(self.strides[axis])) if self.count else []
-        low = sum((self.shape[axis] - 1) * min(self.strides[axis], 0) for axis in self._axes)
+        self.axes = sorted(axes, key=lambda axis: -abs(self.strides[axis])) if self.count else []
+        """Those of more than one index, from the outermost in memory to the innermost."""
+        low = sum((self.shape[axis] - 1) * min(self.strides[axis], 0) for axis in self.axes)
         origin = options.get("offset", -low)
         if type(origin) is not int:
             raise ValueError("offset is a number")
-        self._low = origin + low
+        self.low = origin + low
+        """The first byte of the first one in memory."""
         self._check()
 
     def _check(self) -> None:
         extent = self.size
         self._blocks: list[int] = []
-        for axis in reversed(self._axes):
+        for axis in reversed(self.axes):
             if abs(self.strides[axis]) < extent:
                 raise ValueError("elements that overlap")
             self._blocks.append(extent)
             extent += (self.shape[axis] - 1) * abs(self.strides[axis])
         self._blocks.reverse()
-        self.stop = self._low + (extent if self.count else 0)
+        self.stop = self.low + (extent if self.count else 0)
         """The byte behind the last."""
         self.is_dense = extent == self.size * self.count
-        self._is_plain = self.is_dense and not self.item.has_parts and bool(self._axes)
-        self._inner = [(axis, self.shape[axis], self.strides[axis] < 0) for axis in reversed(self._axes)]
+        self.is_c = self.is_dense and self.axes == sorted(self.axes) and all(self.strides[a] > 0 for a in self.axes)
+        """Whether it is C-contiguous."""
+        self._is_plain = self.is_dense and not self.item.has_parts and bool(self.axes)
+        self._inner = [(axis, self.shape[axis], self.strides[axis] < 0) for axis in reversed(self.axes)]
+
+    def items(self) -> Items | None:
+        """How the numbers of an array lie; None: its elements are none, have another byte order than this machine, or
+        gaps between them."""
+        letter = self.item.letter
+        return Items(self.low, letter, self.item.decode) if letter and self.is_dense and self.count else None
 
     # ---- from bytes to elements -------------------------------------------------------------------------------------
 
     def locate(self, offset: int) -> tuple[Index, int] | None:
         """The element that a byte belongs to, and which of its bytes it is; None: it lies between elements."""
-        rest, index = offset - self._low, [0] * len(self.shape)
+        rest, index = offset - self.low, [0] * len(self.shape)
         if rest < 0 or not self.count:
             return None
-        for axis in self._axes:
+        for axis in self.axes:
             stride, n = self.strides[axis], self.shape[axis]
             i, rest = divmod(rest, abs(stride))
             if i >= n:
@@ -89,9 +100,9 @@ class Elements:
         if not self.count or not self.size:
             return None
         if self._is_plain:
-            number = (start - self._low) // self.size
-            if (stop - 1 - self._low) // self.size == number and 0 <= number < self.count:
-                at = self._low + number * self.size
+            number = (start - self.low) // self.size
+            if (stop - 1 - self.low) // self.size == number and 0 <= number < self.count:
+                at = self.low + number * self.size
                 return Extent(self._name(number), at, at + self.size, self.item.decode)
         first, last = self.locate(start), self.locate(stop - 1)
         if first is None or last is None:
@@ -102,9 +113,7 @@ class Elements:
             return Extent(self._subscript(first[0]) + piece.name, at + piece.start, at + piece.stop, piece.decode)
         low, high = [*map(min, first[0], last[0])], [*map(max, first[0], last[0])]
         count = self._rank(last[0]) - self._rank(first[0]) + 1
-        ascends = all(
-            self._position(axis, first[0][axis]) <= self._position(axis, last[0][axis]) for axis in self._axes
-        )
+        ascends = all(self.position(axis, first[0][axis]) <= self.position(axis, last[0][axis]) for axis in self.axes)
         if ascends and prod(b - a + 1 for a, b in zip(low, high, strict=True)) == count:
             return Extent(_ranges(low, high), at, end, self._box(low, high))
         name = f"{self._subscript(first[0])}{RUN}{self._subscript(last[0])}"
@@ -127,22 +136,22 @@ class Elements:
     def _subscript(self, index: Sequence[int]) -> str:
         return f"[{', '.join(map(str, index))}]" if index else self._one
 
-    def _position(self, axis: int, i: int) -> int:
+    def position(self, axis: int, i: int) -> int:
         """Where an index lies, counted in memory."""
         return i if self.strides[axis] > 0 else self.shape[axis] - 1 - i
 
     def _rank(self, index: Sequence[int]) -> int:
         """Which element of memory it is, from 0."""
         number = 0
-        for axis in self._axes:
-            number = number * self.shape[axis] + self._position(axis, index[axis])
+        for axis in self.axes:
+            number = number * self.shape[axis] + self.position(axis, index[axis])
         return number
 
     def _offset(self, index: Sequence[int]) -> int:
         """The first byte of an element."""
-        at: int = self._low
-        for axis in self._axes:
-            at += self._position(axis, index[axis]) * abs(self.strides[axis])
+        at: int = self.low
+        for axis in self.axes:
+            at += self.position(axis, index[axis]) * abs(self.strides[axis])
         return at
 
     def _run(self, start: int, count: int) -> Callable[[bytes], list[Any]]:
@@ -163,9 +172,9 @@ class Elements:
 
     def _at(self, rank: int) -> Index:
         index = [0] * len(self.shape)
-        for axis in reversed(self._axes):
+        for axis in reversed(self.axes):
             rank, i = divmod(rank, self.shape[axis])
-            index[axis] = self._position(axis, i)
+            index[axis] = self.position(axis, i)
         return tuple(index)
 
     def _box(self, low: Sequence[int], high: Sequence[int]) -> Callable[[bytes], list[Any]]:
@@ -188,14 +197,14 @@ class Elements:
 
     def decode(self, data: bytes) -> Any:
         """All elements, as ``ndarray.tolist()`` has them, but for texts and times. None: they aren't all there."""
-        if self._low < 0 or self.stop > len(data) or (not self.size and self.count > EMPTY_MAX):
+        if self.low < 0 or self.stop > len(data) or (not self.size and self.count > EMPTY_MAX):
             return None
         if not self.shape:
-            return self.item.decode(data[self._low : self._low + self.size])
+            return self.item.decode(data[self.low : self.low + self.size])
         if not self.count or not self.size:
             return _empty(self.shape, self.item) if prod(filter(None, self.shape)) <= EMPTY_MAX else []
         whole = [n - 1 for n in self.shape]
-        values = self._box([0] * len(whole), whole)(data[self._low :])
+        values = self._box([0] * len(whole), whole)(data[self.low :])
         for axis in reversed(range(len(whole))):
             if not whole[axis]:
                 values = _wrapped(values, sum(n > 0 for n in whole[:axis]))

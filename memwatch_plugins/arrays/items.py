@@ -25,6 +25,8 @@ _NUMBERS = {
     "b1": "?", "i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I", "u8": "Q",
     "f2": "e", "f4": "f", "f8": "d",
 }  # fmt: skip
+COMPARED = "?bBhHiIqQfd"
+"""Letters of numbers of which a reader knows the least and the greatest."""
 _DIGITS = {"e": range(3, 6), "f": range(6, 10)}
 _UNSIGNED = re.compile(r"\d{1,18}")
 
@@ -70,6 +72,9 @@ class Item:
     """A kind of element. ``size``: its bytes. Nothing here raises, whatever bytes it is given of that number."""
 
     size = 0
+    letter = ""
+    """Of the struct module, of a little-endian number of at most 8 bytes that a reader can compare; empty: it is none.
+    """
     has_parts = False
     """Whether a part of it may have a name."""
 
@@ -86,6 +91,14 @@ class Item:
         """The smallest part that has these bytes."""
         return Piece("", 0, self.size, self.decode)
 
+    def cut(self, start: int, stop: int) -> list[str] | None:
+        """The names of the parts that have exactly these bytes; of a number that has only some of them, its own. None:
+        there are none."""
+        piece = self.part(start, stop)
+        if (piece.start, piece.stop) == (start, stop) or not self.has_parts:
+            return [piece.name]
+        return None
+
     def locate(self, name: str) -> tuple[int, int] | None:
         """The bytes of a part, by its name; None: there is none."""
         return None if name else (0, self.size)
@@ -96,6 +109,7 @@ class Number(Item):
 
     def __init__(self, order: str, letter: str) -> None:
         self._order, self._letter = order, letter
+        self.letter = letter if order == "<" and letter in COMPARED else ""
         one = struct.Struct(order + letter)
         self.size, unpack = one.size, one.unpack
         self._short = short = _SHORT.get(letter)
@@ -222,6 +236,23 @@ class Record(Item):
         inner = kind.part(start - at, stop - at)
         return Piece(_field(name) + inner.name, at + inner.start, at + inner.stop, inner.decode)
 
+    def cut(self, start: int, stop: int) -> list[str] | None:
+        """Fields side by side as well."""
+        if (start, stop) == (0, self.size):
+            return [""]
+        names: list[str] = []
+        behind = start
+        for name, kind, at in sorted(self._fields, key=lambda each: each[2]):
+            end = at + kind.size
+            if end <= start or stop <= at or not kind.size:
+                continue
+            inner = kind.cut(max(start, at) - at, min(stop, end) - at)
+            if inner is None or (at < behind and names):  # one over the other
+                return None
+            names += [_field(name) + each for each in inner]
+            behind = end
+        return names or None
+
     def locate(self, name: str) -> tuple[int, int] | None:
         """``.price``, ``["unit price"]``, and what is in them."""
         for field, kind, at in self._fields:
@@ -255,6 +286,15 @@ class Block(Item):
             return super().part(start, stop)
         inner, at = self._kind.part(start - number * size, stop - number * size), number * size
         return Piece(f"[{self._index(number)}]{inner.name}", at + inner.start, at + inner.stop, inner.decode)
+
+    def cut(self, start: int, stop: int) -> list[str] | None:
+        """Of one element, or all."""
+        size = self._kind.size
+        number = start // size if size else 0
+        if (start, stop) == (0, self.size) or not size or (stop - 1) // size != number:
+            return super().cut(start, stop)
+        inner = self._kind.cut(start - number * size, stop - number * size)
+        return None if inner is None else [f"[{self._index(number)}]{name}" for name in inner]
 
     def locate(self, name: str) -> tuple[int, int] | None:
         """``[1, 1]``, and what is in it."""

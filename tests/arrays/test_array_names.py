@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memwatch_core.rendering.subscripts import box, inside, overlap
+from memwatch_core.rendering.subscripts import box, inside, meets, overlap
 
 PROGRAM = """
 import numpy as np
@@ -52,6 +52,7 @@ FILTERS = {
     "m[1, 2]": 1, "m[1]": 1, "m[0:2, 2]": 1, "m[1, 0:4]": 1, "m[2, 2]": 0, "m": 1, "m*": 1,
     "orders[3]": 1, "orders[3].price": 1, "orders[3].qty": 0, "orders[2:5]": 1, "orders[0:3]": 0,
     "c[1, 2].imag": 1, "c[1, 2]": 2, "c[1, 1]": 0, "rows[0, 0]": 0, "rows[3]": 0, "big[299, 399]": 1, "big[0]": 0,
+    "m[:, 2]": 1, "m[:,3]": 0, "m[::2, 2]": 0, "m[1::2, 2]": 1, "m[1:, ::2]": 1, "m[*, 2]": 1, "m[*,2]": 1, "m[*,1]": 0,
 }  # fmt: skip
 
 
@@ -66,6 +67,30 @@ def test_filter_by_elements_finds_the_stores_that_touched_them(name: str, folder
 def test_pattern_of_a_path_is_of_the_name_that_is_shown(pattern: str, folder: Path) -> None:
     found = memwatch(folder, "log", "--path", pattern, status=1 if "[[" in pattern else 0)
     assert ("orders[3].price  0.0 -> 0.1" in found) is ("[[" not in pattern)
+
+
+@pytest.mark.parametrize("pattern", ["m[*,2]", "m[*, 2]", "m[1,*]", "m[*  ,  2]"])
+def test_spaces_in_the_indices_of_a_path_do_not_matter(pattern: str, folder: Path) -> None:
+    assert "m[1, 2]  0.0 -> 5.0" in memwatch(folder, "log", "--path", pattern)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("m[2,2]", "nothing was written to this part of m"), ("m[0:2, 3]", "nothing was written to this part of m"),
+        ("m[2, 4]", "m has no such part: its shape is (3, 4)"), ("m[3]", "its shape is (3, 4)"),
+        ("m[0, 0, 0]", "its shape is (3, 4)"), ("orders[5]", "its shape is (5,)"),
+    ],
+)  # fmt: skip
+def test_part_that_was_not_written_is_told_from_one_that_is_not_there(name: str, said: str, folder: Path) -> None:
+    assert said in memwatch(folder, "log", "--variable", name, status=1)
+
+
+@pytest.mark.parametrize("name", ["rows[:, 2]", "rows[1:3,0]", "m[1]", "rows[::2]"])
+def test_elements_that_lie_apart_are_not_blamed_together_and_it_is_said_why(name: str, folder: Path) -> None:
+    said = memwatch(folder, "blame", name, status=2)
+    assert f"{name} are elements that don't lie side by side" in said
+    assert f"log --variable '{name}'" in said
 
 
 def test_lines_of_json_have_the_part_and_its_values(folder: Path) -> None:
@@ -123,6 +148,13 @@ def test_names_overlap_if_their_elements_do() -> None:
         both = set(np.ravel(eval(one, {"a": a}))) & set(np.ravel(eval(other, {"a": a})))
         assert overlap(one, other) is bool(both), (one, other)
     assert not overlap("a[1]", "b[1]")
+    for _ in range(3000):
+        steps = [
+            chance.choice([":", "::2", "1::3", "2:", ":2", "1:3:2", "0", "1"]) for _ in range(chance.randint(1, 3))
+        ]
+        one, other = written(chance, a.shape), f"a[{', '.join(steps)}]"
+        both = set(np.ravel(eval(one, {"a": a}))) & set(np.ravel(eval(other, {"a": a})))
+        assert meets(one, other) is bool(both), (one, other)
     assert overlap("a[1, 3]…[2, 1]", "a[2, 0]")
     assert overlap("a[1].price", "a[0:2]")
     assert not overlap("a[1].price", "a[1].qty")

@@ -449,7 +449,26 @@ def test_values_of_records_are_not_judged_but_changes_are(session: RealSession) 
     met: list[str] = []
     b = watch(np.zeros(3, ORDERS), when="changed", then=lambda hit: met.append(hit.path))
     b["price"][1] = 5
-    assert met == ["b"]
+    assert met == ["b[1].price"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "index", "value", "said"),
+    [
+        ("M8[D]", 1, "2020-01-01", r"a\[1\] 1970-01-01 → 2020-01-01 at "),
+        ("c16", 2, 2j, r"a\[2\]\.imag 0\.0 → 2\.0 at "),
+        ("S3", 0, b"x", r"a\[0\] b'' → b'x' at "),
+        ([("q", "i4"), ("r", "i4")], 1, (0, 5), r"a\[1\]\.r 0 → 5 at "),
+    ],
+    ids=str,
+)
+def test_change_of_what_is_not_compared_tells_the_part(
+    dtype: Any, index: int, value: Any, said: str, session: RealSession
+) -> None:
+    a = watch(np.zeros(3, dtype), when="changed", then="raise")
+    with pytest.raises(MutationError, match=said):
+        a[index] = value
+    assert a[index].item() == np.array(value, dtype).item()
 
 
 def test_unwatched_array_and_its_views_can_be_watched_again(session: RealSession) -> None:

@@ -138,7 +138,8 @@ static void run_add(Run *run, const Stored *store) {
     run->down &= stop <= run->last_offset + (is_last ? run->last_length : 0);
     run_note_values(run, store, fresh_start, fresh_stop);
     int alike = store->length == run->first_length && store->length <= KEPT;
-    run->one_old &= alike && memcmp(run->first_old, store->before, store->length) == 0;
+    if (fresh_start < fresh_stop) /* what was written already is what the run itself left */
+        run->one_old &= alike && memcmp(run->first_old, store->before, store->length) == 0;
     run->one_new &= alike && memcmp(run->first_new, store->after, store->length) == 0;
     if (store->length <= KEPT) memcpy(run->last_new, store->after, store->length);
     region_add(&run->region, (int64_t)start, (int64_t)stop);

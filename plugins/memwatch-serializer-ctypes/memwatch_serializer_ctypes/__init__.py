@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from memwatch_core.hookspecs import hookimpl
 from memwatch_core.kinds import bases_of, module_of, name_of
-from memwatch_core.records import Extent, Layout, Lies, Serializer
+from memwatch_core.records import Extent, Items, Layout, Lies, Serializer
 from memwatch_plugins.memory_owners import MAPPED, is_mapped, owners_of
+
+if TYPE_CHECKING:
+    from memwatch_core.records import Span
 
 _ARRAY = (
     "an array.array keeps its elements in memory of its own, which it moves: watch a memoryview of a copy, "
@@ -130,6 +133,18 @@ def _locate(name: str, options: Mapping[str, Any]) -> tuple[int, int] | None:
     return elements(options).find(name)
 
 
+def _items(options: Mapping[str, Any]) -> Items | None:
+    from memwatch_plugins.arrays import elements
+
+    return elements(options).items()
+
+
+def _region(spans: Sequence[Span], options: Mapping[str, Any]) -> tuple[str, int | None] | None:
+    from memwatch_plugins.arrays import elements, region
+
+    return region(elements(options), spans)
+
+
 @hookimpl
 def memwatch_serializers() -> Sequence[Serializer]:
     """Two serializers."""
@@ -145,6 +160,8 @@ def memwatch_serializers() -> Sequence[Serializer]:
             lies=Lies(over=_over, copy=_copy, memory=owners_of),
             by_parts=True,
             locate=_locate,
+            items=_items,
+            region=_region,
         ),
         Serializer(
             name="memoryview",
@@ -157,5 +174,7 @@ def memwatch_serializers() -> Sequence[Serializer]:
             lies=Lies(over=_view_over, copy=_view_copy, memory=owners_of),
             by_parts=True,
             locate=_locate,
+            items=_items,
+            region=_region,
         ),
     )

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from memwatch_core.hookspecs import hookimpl
 from memwatch_core.kinds import module_of, name_of
-from memwatch_core.records import Extent, Layout, Lies, Serializer
+from memwatch_core.records import Extent, Items, Layout, Lies, Serializer
 from memwatch_plugins.memory_owners import owners_of
+
+if TYPE_CHECKING:
+    from memwatch_core.records import Span
 
 SIZE_MAX = (1 << 32) - 4096
 """Limit of an array's bytes."""
@@ -69,7 +72,7 @@ def _layout(value: Any, options: Mapping[str, Any]) -> Layout:
     if value.nbytes > SIZE_MAX:
         raise ValueError(f"{value.nbytes:,} bytes: an array of at most {SIZE_MAX:,} can be watched; watch a part of it")
     kept = {"dtype": described(value.dtype), "shape": list(value.shape), "strides": list(_strides(value))}
-    return Layout("memory", max(value.nbytes, 1), kept, items=_items(value), names=_names(kept))
+    return Layout("memory", max(value.nbytes, 1), kept, items=_format(value), names=_names(kept))
 
 
 def _names(options: dict[str, Any]) -> tuple[str, ...]:
@@ -83,7 +86,7 @@ def _names(options: dict[str, Any]) -> tuple[str, ...]:
 _LETTERS = {"i": "bhiq", "u": "BHIQ", "f": "  fd"}
 
 
-def _items(value: Any) -> str:
+def _format(value: Any) -> str:
     """The format of a number, of an array of such; empty: of another one."""
     dtype = value.dtype
     if dtype.char == "?":
@@ -127,6 +130,18 @@ def _locate(name: str, options: Mapping[str, Any]) -> tuple[int, int] | None:
     return elements(options).find(name)
 
 
+def _items(options: Mapping[str, Any]) -> Items | None:
+    from memwatch_plugins.arrays import elements
+
+    return elements(options).items()
+
+
+def _region(spans: Sequence[Span], options: Mapping[str, Any]) -> tuple[str, int | None] | None:
+    from memwatch_plugins.arrays import elements, region
+
+    return region(elements(options), spans)
+
+
 @hookimpl
 def memwatch_serializers() -> Sequence[Serializer]:
     """One serializer, for all arrays."""
@@ -142,5 +157,7 @@ def memwatch_serializers() -> Sequence[Serializer]:
             lies=Lies(over=_over, copy=lambda value: value.copy(order="K"), memory=owners_of),
             by_parts=True,
             locate=_locate,
+            items=_items,
+            region=_region,
         ),
     )
