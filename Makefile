@@ -42,7 +42,8 @@ SID      := .python
 SID_PYTHONS := 3.14 3.15
 NEWEST   := $(lastword $(SID_PYTHONS))
 PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-PYTEST   := -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
+# One more than there are cores: tests wait for processes a third of their time.
+PYTEST   := -m pytest -q --numprocesses $(shell echo $$(($$(nproc) + 1))) --maxprocesses 4 --dist loadfile
 LOCKED   := $(PIP) --require-hashes --requirement
 LOCK     := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
             --no-emit-package memwatch-core --custom-compile-command "make lock"
@@ -107,7 +108,7 @@ node: .node/ready ## install Node.js 20, 22, 24 and 26, SQL drivers, ORMs and we
 run: $(VENV)/ready ## watch the example: a century of exchange rates in SQLite, four threads, every write reported
 	@$(BIN)/memwatch run --config examples/rates/memwatch.toml examples/rates/rates.py
 
-test: setup node .node/opentelemetry/ready ## all tests, on up to four cores at once; on the newest Python as well, where 'make python' has laid it
+test: setup node .node/opentelemetry/ready ## all tests, up to four at once; on the newest Python as well, where 'make python' has laid it
 	@$(BIN)/python $(PYTEST)
 	@[ ! -e $(SID)/ready ] || $(MAKE) --no-print-directory newest
 
@@ -120,8 +121,8 @@ $(SID)/ready: tests/pythons/sid.sh setup.py pyproject.toml
 	@for v in $(SID_PYTHONS); do echo "building for CPython $$v"; tests/pythons/sid.sh venv $(SID) . $$v || exit 1; done
 	@touch $@
 
-newest: python ## adapter, breaks, locals, stores and SQLite on the newest Python of .python
-	@$(call on,$(NEWEST),tests/adapter tests/breaks tests/locals/test_oracle.py tests/locals/test_recorded.py tests/stores tests/sql/test_sql_sqlite3.py tests/sql/test_sql_aiosqlite.py)
+newest: python ## adapter, arrays, breaks, locals, stores and SQLite on the newest Python of .python
+	@$(call on,$(NEWEST),tests/adapter tests/breaks tests/locals/test_oracle.py tests/locals/test_recorded.py tests/stores tests/arrays tests/sql/test_sql_sqlite3.py tests/sql/test_sql_aiosqlite.py)
 
 pythons: python ## all tests but Node's, on each Python of .python
 	@for v in $(SID_PYTHONS); do $(call on,$$v,--ignore tests/node --ignore tests/packaging) || exit 1; done
