@@ -7,7 +7,7 @@ values. docs/decisions/one-line.md says when a run of events ends, and where its
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -49,6 +49,10 @@ class Facts(NamedTuple):
     last_offset: int
     last_new: bytes
     """Where the last store was, and what it left; empty if that isn't known."""
+    old_image: bytes | None
+    new_image: bytes | None
+    """What the bytes from the first store's on were before and after it all, as far as they were written; None: they
+    are too many, or weren't written upwards."""
 
 
 class About(NamedTuple):
@@ -104,7 +108,7 @@ def merged(about: About, first: Event, facts: tuple[Any, ...]) -> Merged:
     spans = tuple(map(_span, said.spans))
     name, elements, is_one_kind = _named(about, spans, said)
     size = sum(span.bytes for span in spans) // elements if elements and is_one_kind else 0
-    old, new = _values(about, first, said, size)
+    old, new = _values(about, first, said, spans, size)
     return Merged(
         said.time, first, said.last_seq, said.stores, said.changed, said.size, name, said.start, said.stop, spans,
         elements, old, new,
@@ -183,7 +187,9 @@ def _part(about: About, start: int, stop: int) -> str:
 # ---- values ---------------------------------------------------------------------------------------------------------
 
 
-def _values(about: About, first: Event, said: Facts, size: int) -> tuple[Range | None, Range | None]:
+def _values(
+    about: About, first: Event, said: Facts, spans: tuple[Span, ...], size: int
+) -> tuple[Range | None, Range | None]:
     """What was found and left. ``size``: of the elements, which are of one kind; 0: that isn't known."""
     if about.items is not None:
         return _range(about.items, said.old), _range(about.items, said.new)
@@ -194,10 +200,37 @@ def _values(about: About, first: Event, said: Facts, size: int) -> tuple[Range |
         new = _decoded(about, said.last_offset, said.last_new) if said.last_new and not said.one_new else part.new
         return _all(part.old), _all(new)
     several, rest = divmod(len(first.after), size) if size else (0, 0)
-    if rest or not several:
-        return None, None
-    old = _one_of(part.old, several) if said.one_old else None
-    return _all(old), _all(_one_of(part.new, several) if said.one_new else None)
+    old = new = None
+    if several and not rest:
+        old = _all(_one_of(part.old, several) if said.one_old else None)
+        new = _all(_one_of(part.new, several) if said.one_new else None)
+    at = [*_starts(spans, size)] if size and said.old_image and said.new_image and (not old or not new) else []
+    return old or _listed(about, at, size, first.offset, said.old_image), new or _listed(
+        about, at, size, first.offset, said.new_image
+    )
+
+
+def _starts(spans: tuple[Span, ...], size: int) -> Iterator[int]:
+    """Where elements begin."""
+    for span in spans:
+        starts = [span.start]
+        for stride, count in span.strides:
+            starts = [start + at * stride for start in starts for at in range(count)]
+        for start in starts:
+            yield from range(start, start + span.length, size)
+
+
+def _listed(about: About, starts: list[int], size: int, base: int, image: bytes | None) -> Range | None:
+    """The range of few elements, of which all bytes are known: from ``base`` on."""
+    values = [_decoded(about, at, image[at - base : at - base + size]) for at in starts] if image else []
+    if not values or any(value is None for value in values):
+        return None
+    if len(set(map(repr, values))) == 1:
+        return _all(values[0])
+    if not all(isinstance(value, int | float) for value in values):
+        return None
+    known = [value for value in values if value == value]
+    return Range(min(known), max(known), False, len(known) < len(values))
 
 
 def _all(value: Any) -> Range | None:

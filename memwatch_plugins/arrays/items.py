@@ -320,7 +320,10 @@ class Block(Item):
 
 
 def _field(name: str) -> str:
-    return f".{name}" if name.isidentifier() else f'["{name}"]'
+    if name.isidentifier():
+        return f".{name}"
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'["{escaped}"]'
 
 
 def item(described: Any, depth: int = 0) -> Item:

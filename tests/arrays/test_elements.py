@@ -222,6 +222,16 @@ def test_fields_of_a_record_are_named(start: int, length: int, name: str) -> Non
     assert elements.find(extent.name) == (extent.start, extent.stop)
 
 
+@pytest.mark.parametrize(("field", "name"), [('x"y', r'["x\"y"]'), ("a\\b", r'["a\\b"]'), ("a b", '["a b"]')])
+def test_fields_that_are_no_identifiers_are_written_as_texts(field: str, name: str) -> None:
+    dtype = np.dtype([("q", "i4"), (field, "f8")])
+    elements = Elements({"dtype": described(dtype), "shape": [3], "strides": [12]})
+    extent = elements.part(16, 24)
+    assert extent is not None
+    assert extent.name == f"[1]{name}"
+    assert elements.find(extent.name) == (16, 24)
+
+
 @pytest.mark.parametrize(
     ("name", "wanted"),
     [

@@ -247,3 +247,21 @@ def some_slice(chance: random.Random, n: int) -> str:
     first, last = sorted((chance.randrange(n + 1), chance.randrange(n + 1)))
     step = chance.choice([1, 1, 2, 3])
     return chance.choice([":", f"{first}:{last}:{step}", f"::{step}", f"::-{step}"])
+
+
+def test_values_of_few_elements_that_are_not_compared_are_known(tmp_path: Path) -> None:
+    with session(folder=tmp_path, sinks=[]) as recorded:
+        orders = watch(np.zeros(5, [("qty", "i4"), ("price", "f8")]), name="orders")
+        swapped = watch(np.zeros(50, ">i4"), name="swapped")
+        orders["price"][1:3] = [9.5, 8]
+        orders[3] = (2, 7.5)
+        swapped[2::2][:4] = [5, -1, 3, 3]
+        swapped[:] = np.arange(50)
+    serializers = {one.name: one for one in of_numpy()}
+    batches = SessionDecoder(recorded.folder, serializers, merging=Merging()).batches()
+    lines = [each for batch in batches for each in batch if isinstance(each, Merged)]
+    price, row, few, many = [each for each in lines if each.stores > 1]
+    assert (price.name, price.old.low, price.new.low, price.new.high) == ("[1:3].price", 0, 8, 9.5)
+    assert (row.name, row.old.low, row.new.low) == ("[3]", {"qty": 0, "price": 0}, {"qty": 2, "price": 7.5})
+    assert (few.name, few.old.low, few.old.same, few.new.low, few.new.high) == ("[2:9:2]", 0, True, -1, 5)
+    assert (many.name, many.new) == ("", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from collections import defaultdict
@@ -108,6 +109,11 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     }
 
 
+def pauses(events: list[Event]) -> int:
+    """How often a busy machine has kept a statement waiting for so long that its line ended."""
+    return sum(after.time_ns - before.time_ns > GAP_NS for before, after in itertools.pairwise(events))
+
+
 def items_of(line: Merged) -> Any:
     """The elements that a line wrote, by their numbers in the array."""
     spans = []
@@ -123,7 +129,7 @@ def items_of(line: Merged) -> Any:
 def test_a_statement_is_one_line_that_has_all_of_its_events(statement: str, told: dict[str, Any]) -> None:
     lines, events, _, _ = told[statement]
     assert events
-    assert 1 <= len(lines) <= STATEMENTS[statement], [getattr(line, "name", line) for line in lines]
+    assert 1 <= len(lines) <= STATEMENTS[statement] + pauses(events), [getattr(line, "name", line) for line in lines]
     assert sum(line.stores if isinstance(line, Merged) else 1 for line in lines) == len(events)
 
 
@@ -153,14 +159,16 @@ def test_a_line_says_what_numpy_wrote(statement: str, told: dict[str, Any]) -> N
 def test_all_of_them_are_hardly_more_lines_than_statements(told: dict[str, Any]) -> None:
     assert len(STATEMENTS) == 22
     assert sum(len(events) for _, events, _, _ in told.values()) > 20_000
-    assert sum(len(lines) for lines, _, _, _ in told.values()) <= 27
+    assert sum(len(lines) for lines, _, _, _ in told.values()) <= 27 + sum(
+        pauses(events) for _, events, _, _ in told.values()
+    )
 
 
 @pytest.mark.parametrize("statement", STATEMENTS)
 def test_lines_are_called_as_one_writes_the_elements(statement: str, told: dict[str, Any]) -> None:
-    lines, _, before, after = told[statement]
+    lines, events, before, after = told[statement]
     names = [line.name if isinstance(line, Merged) else line.part.name for line in lines]
-    if statement in NAMES:
+    if statement in NAMES and not pauses(events):
         assert names == NAMES[statement]
     variable = (lines[0].first if isinstance(lines[0], Merged) else lines[0]).variable
     old, new = before[variable], after[variable]

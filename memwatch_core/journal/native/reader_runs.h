@@ -44,7 +44,8 @@ typedef struct run {
     char repeats;          /* a store was to the bytes of the one before it */
     char partly;           /* items were written in part */
     char one_old, one_new; /* all stores found the same bytes as the first, and left the same */
-    unsigned char first_old[KEPT], first_new[KEPT], last_new[KEPT];
+    char imaged;           /* image_old, image_new: what [first_offset, + KEPT) was before and after, where written */
+    unsigned char first_old[KEPT], first_new[KEPT], last_new[KEPT], image_old[KEPT], image_new[KEPT];
 } Run;
 
 static int run_is_of(const Run *run, const Stored *store) {
@@ -87,12 +88,15 @@ static void run_begin(Run *run, const Stored *store, PyObject *first, PyObject *
                  .up = 1,
                  .down = 1,
                  .one_old = (char)fits,
-                 .one_new = (char)fits};
+                 .one_new = (char)fits,
+                 .imaged = (char)fits};
     region_begin(&run->region, store->offset, (int64_t)stop);
     if (fits) {
         memcpy(run->first_old, store->before, store->length);
         memcpy(run->first_new, store->after, store->length);
         memcpy(run->last_new, store->after, store->length);
+        memcpy(run->image_old, store->before, store->length);
+        memcpy(run->image_new, store->after, store->length);
     }
     run_note_values(run, store, store->offset, stop);
 }
@@ -124,6 +128,16 @@ static void run_fresh(const Run *run, uint64_t *start, uint64_t *stop) {
         *stop = low;
 }
 
+/* Keeps what the first bytes of a run that goes up were and became. */
+static void run_note_image(Run *run, const Stored *store, int is_last) {
+    if (!run->imaged) return;
+    uint64_t at = (uint64_t)store->offset - run->first_offset;
+    run->imaged = run->up && at + store->length <= KEPT;
+    if (!run->imaged) return;
+    if (!is_last) memcpy(run->image_old + at, store->before, store->length);
+    memcpy(run->image_new + at, store->after, store->length);
+}
+
 /* Adds a store of the run's author. */
 static void run_add(Run *run, const Stored *store) {
     uint64_t start = store->offset, stop = start + store->length, fresh_start = start, fresh_stop = stop;
@@ -137,6 +151,7 @@ static void run_add(Run *run, const Stored *store) {
     run->up &= store->offset >= run->last_offset + (is_last ? 0 : run->last_length);
     run->down &= stop <= run->last_offset + (is_last ? run->last_length : 0);
     run_note_values(run, store, fresh_start, fresh_stop);
+    run_note_image(run, store, is_last);
     int alike = store->length == run->first_length && store->length <= KEPT;
     if (fresh_start < fresh_stop) /* what was written already is what the run itself left */
         run->one_old &= alike && memcmp(run->first_old, store->before, store->length) == 0;
@@ -173,15 +188,18 @@ static PyObject *run_tuple(Run *run) {
     unsigned count = region_spans(&run->region, spans);
     int once = (run->up || run->down) && !run->repeats; /* then the bytes of its stores are different ones */
     const unsigned char *last = run->last_length <= KEPT ? run->last_new : NULL;
+    const unsigned char *image_old = run->imaged ? run->image_old : NULL;
+    const unsigned char *image_new = run->imaged ? run->image_new : NULL;
     const Item *item = run->partly ? NULL : run->item;
     PyObject *all = spans_tuple(spans, count);
     if (all == NULL) return NULL;
-    return Py_BuildValue("KKKKKNLLNNNNNNIy#", (unsigned long long)run->last_time, (unsigned long long)run->last_seq,
+    return Py_BuildValue("KKKKKNLLNNNNNNIy#y#y#", (unsigned long long)run->last_time, (unsigned long long)run->last_seq,
                          (unsigned long long)run->stores, (unsigned long long)run->changed,
                          (unsigned long long)run->bytes, all, (long long)run->region.low, (long long)run->region.high,
                          bounds_tuple(&run->old, item), bounds_tuple(&run->new, item), PyBool_FromLong(run->one_place),
                          PyBool_FromLong(run->one_old), PyBool_FromLong(run->one_new), PyBool_FromLong(once),
-                         (unsigned)run->last_offset, last, (Py_ssize_t)(last == NULL ? 0 : run->last_length));
+                         (unsigned)run->last_offset, last, (Py_ssize_t)(last == NULL ? 0 : run->last_length),
+                         image_old, (Py_ssize_t)KEPT, image_new, (Py_ssize_t)KEPT);
 }
 
 static void run_clear(Run *run) {

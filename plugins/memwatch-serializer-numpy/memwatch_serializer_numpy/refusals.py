@@ -67,15 +67,15 @@ def of_kind(value: Any, array: Any) -> str | None:
 
 def of_memory(value: Any) -> str | None:
     """Because of where its elements lie."""
-    if not value.flags.writeable:
-        return (
-            "it is read-only: nobody writes to it through this name. Watch the array that it is a view of, or a.copy()"
-        )
     longer = sorted((abs(stride), n) for stride, n in zip(value.strides, value.shape, strict=True) if n > 1)
     if value.nbytes and any(not stride for stride, _ in longer):
         return (
             "it is broadcast, many elements are one in memory (stride 0): watch the array that it was made of, or "
             "a.copy()"
+        )
+    if not value.flags.writeable:  # numpy warns of some that are broadcast
+        return (
+            "it is read-only: nobody writes to it through this name. Watch the array that it is a view of, or a.copy()"
         )
     block = value.itemsize
     for stride, n in longer if value.nbytes else ():
