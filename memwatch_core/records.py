@@ -223,6 +223,10 @@ class Serializer(NamedTuple):
     region: Callable[[Sequence[Span], Mapping[str, Any]], tuple[str, int] | None] | None = None
     """``region(spans, options)``: what these bytes of a value are called, ``[:, 3]``, as :attr:`Part.name`, and how
     many elements of one kind they are; None: they have no such name. If it is None, ``items`` or ``part`` say it."""
+    cut: Callable[[int, int, Mapping[str, Any]], Iterator[Extent]] | None = None
+    """``cut(start, stop, options)``: the bytes [start, stop), in order, as the largest parts that lie within them.
+    Bytes that mean nothing are left out, or lie between others of one part. So ``blame`` says who wrote what, where
+    parts of parts were written apart. If it is None, the smallest part is told as a whole."""
 
 
 class TypeFormat(NamedTuple):

@@ -141,6 +141,12 @@ def _locate(name: str, options: Mapping[str, Any]) -> tuple[int, int] | None:
     return elements(options).find(name)
 
 
+def _cut(start: int, stop: int, options: Mapping[str, Any]) -> Iterator[Extent]:
+    from memwatch_plugins.arrays import elements
+
+    return elements(options).cut(start, stop)
+
+
 @hookimpl
 def memwatch_serializers() -> Sequence[Serializer]:
     """Two serializers."""
@@ -156,6 +162,7 @@ def memwatch_serializers() -> Sequence[Serializer]:
             lies=Lies(over=_over, copy=_copy, memory=_kept),
             by_parts=True,
             locate=_locate,
+            cut=_cut,
         ),
         Serializer(
             name="memoryview",
@@ -168,5 +175,6 @@ def memwatch_serializers() -> Sequence[Serializer]:
             lies=Lies(over=_view_over, copy=_view_copy, memory=_view_kept),
             by_parts=True,
             locate=_locate,
+            cut=_cut,
         ),
     )

@@ -140,6 +140,12 @@ def _locate(name: str, options: Mapping[str, Any]) -> tuple[int, int] | None:
     return elements(options).find(name)
 
 
+def _cut(start: int, stop: int, options: Mapping[str, Any]) -> Iterator[Extent]:
+    from memwatch_plugins.arrays import elements
+
+    return elements(options).cut(start, stop)
+
+
 @hookimpl
 def memwatch_serializers() -> Sequence[Serializer]:
     """One serializer, for all arrays."""
@@ -155,5 +161,6 @@ def memwatch_serializers() -> Sequence[Serializer]:
             lies=Lies(over=_over, copy=lambda value: value.copy(order="K"), memory=_bases),
             by_parts=True,
             locate=_locate,
+            cut=_cut,
         ),
     )
