@@ -166,10 +166,11 @@ def _cut(
     value: Value, parts: Parts, memory: Memory, start: int, stop: int, key: Key, asked: Unit | None = None
 ) -> Iterator[Row]:
     """Bytes side by side of which the same is to be said, as the largest parts that lie within them."""
+    row: Row | None
     for first, last, says in _runs(value, parts, memory, start, stop, key):
         units = [asked] if asked is not None and (first, last) == (start, stop) else parts.cut(first, last)
         for unit in units:
-            row: Row | None = None
+            row = None
             for stretch in memory.stretches(max(first, unit.start), min(last, unit.stop)):
                 if _says(value, stretch, key) != says:  # of bytes between fields, which mean nothing
                     continue

@@ -118,6 +118,11 @@ class Elements:
         if not self.count or not self.size:
             return
         kind = self.item
+        if self._is_plain and stop - start == kind.size and not (start - self._low) % kind.size:  # the quick way
+            found = self.part(start, stop)
+            if found is not None and (found.start, found.stop) == (start, stop):
+                yield found
+                return
         first, last = self._before(start - kind.first), self._before(stop - kind.end + 1)
         if first:
             yield from self._cut_one(first - 1, start, stop)

@@ -96,13 +96,11 @@ def shown(view: Any, data: Any, row: Row, value: Value) -> Any:
     return listed(evaluated(view, name))
 
 
-def readable(value: Any) -> Any:
-    """Without numbers that are no characters, which numpy lets a text have."""
-    if isinstance(value, str):
-        return "".join(each if ord(each) < 0x110000 else "\N{REPLACEMENT CHARACTER}" for each in value)
-    if isinstance(value, dict):
-        return {name: readable(each) for name, each in value.items()}
-    return [*map(readable, value)] if isinstance(value, list) else value
+def characters(view: Any, data: Any) -> set[int]:
+    """The bytes of texts of characters: few numbers of four bytes are one."""
+    if view.dtype.names is not None:
+        return set().union(*(characters(view[name], data) for name in view.dtype.names))
+    return meant(view, data) if view.dtype.kind == "U" else set()
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -118,13 +116,12 @@ def test_each_row_holds_the_bytes_of_one_line_and_all_together_the_value(seed: i
         if not view.itemsize:
             continue
         value, model = watched(view, data), [None] * data.nbytes
-        fields, sites = sorted(meant(view, data)), Sites()
+        fields, wide, sites = sorted(meant(view, data)), characters(view, data), Sites()
         for seq in range(1, chance.randint(2, 12)):
             start, line = chance.choice(fields), chance.randint(1, 2)
             stop = min(data.nbytes, start + chance.choice([1, 2, 4, 8, 16, view.itemsize, 3 * view.itemsize]))
-            written = bytes(chance.choice(b"\0\1ab") if view.dtype.kind != "U" else 0 for _ in range(start, stop))
+            written = bytes(0 if at in wide else chance.choice(b"\0\1ab") for at in range(start, stop))
             if chance.random() < 0.5 and view.itemsize <= 64:  # element by element, without what lies between fields
-                written = bytes(stop - start)
                 pieces = [(at, 1) for at in range(start, stop) if at in set(fields)]
             else:
                 pieces = [(start, stop - start)]
@@ -145,7 +142,7 @@ def check(view: Any, data: Any, value: Value, model: list[int | None], fields: l
             if at in held:
                 held[at] += 1
                 assert model[at] == last, where
-        wanted = readable(shown(view, data, row, value))
+        wanted = shown(view, data, row, value)
         got = row.value
         assert same(wanted, got) or same([got], wanted), (where, wanted, got)
         assert value.parts is not None
@@ -154,6 +151,31 @@ def check(view: Any, data: Any, value: Value, model: list[int | None], fields: l
         assert again is not None, where
         assert (again.start, again.stop) == (row.start, row.stop), where
     assert set(held.values()) <= {1}, (view.dtype, view.shape, [(row.part, row.start, row.stop) for row in found])
+
+
+UNION = np.dtype({"names": ["all", "lo", "hi"], "formats": ["<u4", "<u2", "<u2"], "offsets": [0, 0, 2]})
+
+
+@pytest.mark.parametrize(
+    ("dtype", "start", "stop", "parts"),
+    [
+        ([("q", "i2", (3,))], 10, 12, ["[0]", "[1].q[0:2]", "[1].q[2]", "[2]"]),
+        ([("q", "i4"), ("r", "i4")], 12, 16, ["[0]", "[1].q", "[1].r", "[2]"]),
+        ("c16", 16, 24, ["[0]", "[1].real", "[1].imag", "[2]"]),
+        ("f8", 12, 13, ["[0]", "[1]<bytes 0:4>", "[1]<bytes 4:5>", "[1]<bytes 5:8>", "[2]"]),
+        ("f8", 4, 16, ["[0]<bytes 0:4>", "[0]<bytes 4:8>", "[1]", "[2]"]),
+        (UNION, 4, 8, ["[0]", "[1]", "[2]"]),
+        (UNION, 6, 8, ["[0]", "[1].lo", "[1].hi", "[2]"]),
+    ],
+)
+def test_what_one_line_wrote_is_cut_out_of_the_rest(dtype: Any, start: int, stop: int, parts: list[str]) -> None:
+    data = np.zeros(3 * np.dtype(dtype).itemsize, "u1")
+    value = watched(data.view(dtype), data)
+    assert value.memory is not None
+    value.memory.write(event(start, bytes(stop - start), 1, 1), 1, 1, Sites())
+    found = [*rows(value, "", line_of)]
+    assert [row.part for row in found] == parts
+    assert [(row.start, row.stop) for row in found if row.last is not None][-1][1] == stop
 
 
 @pytest.mark.parametrize("dtype", ["f8", [("q", "i4"), ("r", "i4")], "c16"])
