@@ -253,6 +253,10 @@ class Serializer(NamedTuple):
     it is None, ``items`` or ``part`` say it."""
     split: Split | None = None
     """Of a serializer that takes values of several parts."""
+    cut: Callable[[int, int, Mapping[str, Any]], Iterator[Extent]] | None = None
+    """``cut(start, stop, options)``: the bytes [start, stop), in order, as the largest parts that lie within them.
+    Bytes that mean nothing are left out, or lie between others of one part. So ``blame`` says who wrote what, where
+    parts of parts were written apart. If it is None, the smallest part is told as a whole."""
 
 
 class TypeFormat(NamedTuple):

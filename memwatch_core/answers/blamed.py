@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import SessionError
 from ..records import ABSENT, Event
 from ..rendering.subscripts import opened
-from .memory import Mark, Memory
+from .memory import Mark, Memory, Stretch
 from .parts import UNKNOWN, Parts, Unit
 from .placed import prefixes
 from .states import Value, site_key
@@ -65,9 +65,9 @@ class Row:
             self._value if self._source is None else self._source[0].value(self._found(self._source), self._source[1])
         )
 
-    def take(self, other: Row) -> None:
-        """Takes the elements behind it in."""
-        self._unit = None
+    def take(self, other: Row, unit: Unit | None = None) -> None:
+        """Takes the elements behind it in. ``unit``: what they are together, if that is known."""
+        self._unit = unit
         if self.last is None or (other.last is not None and other.last.seq >= self.last.seq):
             self.last = other.last
         self.writes, self.stop = max(self.writes, other.writes), other.stop
@@ -113,6 +113,9 @@ def rows(value: Value, part: str = "", key: Key = by_place) -> Iterator[Row]:
         start, stop = unit.start, unit.stop if stop is None else min(unit.stop, stop)
         if start >= stop:
             raise SessionError(f"{value.name} has no part {part!r} at that moment: it ends before")
+        if parts.is_cut:
+            yield from _cut(value, parts, memory, start, stop, key, unit)
+            return
         if "." in part.partition("[")[0]:
             yield _of(value, parts, memory, unit)
             return
@@ -156,6 +159,9 @@ def _example(parts: Parts, memory: Memory) -> str:
 
 def _joined(value: Value, parts: Parts, memory: Memory, start: int, stop: int, key: Key) -> Iterator[Row]:
     """Elements of one author side by side as one row."""
+    if parts.is_cut:
+        yield from _cut(value, parts, memory, start, stop, key)
+        return
     held: tuple[Row, object, bool] | None = None
     for row, is_item in _elements(value, parts, memory, start, stop):
         author = None if row.last is None else key(row.last)
@@ -171,6 +177,57 @@ def _joined(value: Value, parts: Parts, memory: Memory, start: int, stop: int, k
         held = row, author, is_item
     if held is not None:
         yield held[0]
+
+
+Says = tuple[object, str, bool]
+"""Author, why it may have changed unseen, and whether it has."""
+
+
+def _cut(
+    value: Value, parts: Parts, memory: Memory, start: int, stop: int, key: Key, asked: Unit | None = None
+) -> Iterator[Row]:
+    """Bytes side by side of which the same is to be said, as the largest parts that lie within them."""
+    row: Row | None
+    for first, last, says in _runs(value, parts, memory, start, stop, key):
+        units = [asked] if asked is not None and (first, last) == (start, stop) else parts.cut(first, last)
+        for unit in units:
+            row = None
+            for stretch in memory.stretches(max(first, unit.start), min(last, unit.stop)):
+                if _says(value, stretch, key) != says:  # of bytes between fields, which mean nothing
+                    continue
+                each = _row(value, (parts, memory), unit.start, unit.stop, (stretch.mark,), unit)
+                if row is None:
+                    row = each
+                else:
+                    row.take(each, unit)
+            if row is not None:
+                yield row
+
+
+def _runs(
+    value: Value, parts: Parts, memory: Memory, start: int, stop: int, key: Key
+) -> Iterator[tuple[int, int, Says]]:
+    """Bytes [first, last) of which the same is to be said; and those that mean nothing, before them and behind them."""
+    first, last = start, start
+    held: Says | None = None
+    for stretch in memory.stretches(start, stop):
+        says = _says(value, stretch, key)
+        if says != held:
+            if next(parts.cut(stretch.start, stretch.stop), None) is None:
+                continue
+            if held is not None:
+                yield first, stretch.start, held
+                first = last
+            held = says
+        last = stretch.stop
+    if held is not None:
+        yield first, stop, held
+
+
+def _says(value: Value, stretch: Stretch, key: Key) -> Says:
+    mark = stretch.mark
+    doubt = value.doubt_of(mark.tick) or _outside(value, stretch.start, stretch.stop)
+    return None if mark.last is None else key(mark.last), doubt, mark.unseen
 
 
 def _elements(value: Value, parts: Parts, memory: Memory, start: int, stop: int) -> Iterator[tuple[Row, bool]]:

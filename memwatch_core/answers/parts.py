@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from ..host.secrets import hidden
@@ -50,6 +51,8 @@ class Parts:
         self._is_array = self._serializer is not None and self._serializer.by_parts
         self.is_whole = one is None
         """Whether it has no parts."""
+        self.is_cut = self._serializer is not None and self._serializer.cut is not None and not self.is_whole
+        """Whether bytes can be had as parts that lie within them: see :meth:`cut`."""
 
     def whole(self, memory: Memory) -> Any:
         """The value; :data:`UNKNOWN` if some of its bytes aren't known, None if it can't be decoded or is large."""
@@ -117,9 +120,21 @@ class Parts:
                     yield unit, [each.mark for each in memory.stretches(unit.start, unit.stop)]
                 at = unit.stop
 
+    def cut(self, start: int, stop: int) -> Iterator[Unit]:
+        """The bytes [start, stop), in order, as parts that lie within them, but for bytes that mean nothing."""
+        cut = None if self._serializer is None else self._serializer.cut
+        try:
+            for found in () if cut is None else cut(start, stop, self._variable.options):
+                if 0 <= found.start < found.stop <= self._variable.size:
+                    yield Unit(*found[:4])
+        except Exception:  # a serializer's own
+            return
+
     def between(self, memory: Memory, start: int, stop: int) -> Unit:
-        """The part that has all of these bytes."""
+        """The part that has all of these bytes, and no others if there is one."""
         found = self._find(start, stop, memory.peek(0, self._head))
+        if found is not None and (found.start, found.stop) != (start, stop) and (exact := self._exact(start, stop)):
+            return exact
         if found is None:
             return Unit("", 0, self._variable.size, self._decoded)
         return Unit(found.name, found.start, found.stop, found.decode)
@@ -162,7 +177,15 @@ class Parts:
             extent = None if found is None else self._find(*found, b"")
         except Exception:  # a serializer's own
             return None
-        return None if extent is None else Unit(*extent[:4])
+        if extent is None or found is None:
+            return None
+        exact = None if (extent.start, extent.stop) == tuple(found) else self._exact(*found)
+        return exact or Unit(*extent[:4])
+
+    def _exact(self, start: int, stop: int) -> Unit | None:
+        """The part that is just these bytes, if they are one."""
+        units = [*islice(self.cut(start, stop), 2)] if self.is_cut else []
+        return units[0] if len(units) == 1 and (units[0].start, units[0].stop) == (start, stop) else None
 
     def _singles(self, head: bytes) -> Iterator[Extent]:
         """The smallest parts, in order, up to a limit that no struct reaches."""

@@ -6,7 +6,7 @@ A secret's journal has no value of it: bytes are masked one by one, or hashed to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from hashlib import blake2b
 from typing import Any
@@ -46,6 +46,13 @@ def hidden(serializer: Serializer) -> Serializer:
             return Extent("len()", 0, serializer.head, shown) if stop <= serializer.head else None
         return Extent(f"[{start - serializer.head}:{stop - serializer.head}]", start, stop, shown)
 
+    divide = serializer.cut
+
+    def cut(start: int, stop: int, options: Mapping[str, Any]) -> Iterator[Extent]:
+        for found in () if divide is None else divide(start, stop, options):
+            yield Extent(found.name, found.start, found.stop, shown)
+
     return serializer._replace(
-        decode=lambda data, options: shown(data), format=None, head=0, part=None if find is None else part
-    )
+        decode=lambda data, options: shown(data), format=None, head=0, part=None if find is None else part,
+        cut=None if divide is None else cut,
+    )  # fmt: skip

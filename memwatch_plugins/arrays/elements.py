@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
 from memwatch_core.records import Extent, Items
 
-from .items import Item, item
+from .compound import item
+from .items import Item
 
 DIMENSIONS_MAX = 64
 KEPT = 256
@@ -118,6 +119,50 @@ class Elements:
             return Extent(_ranges(low, high), at, end, self._box(low, high))
         name = f"{self._subscript(first[0])}{RUN}{self._subscript(last[0])}"
         return Extent(name, at, end, self._run(at, count))
+
+    def cut(self, start: int, stop: int) -> Iterator[Extent]:
+        """The bytes [start, stop), in order, as the largest parts that lie within them: elements, then fields, then
+        items of fields; bytes, of a number that doesn't lie within them as a whole. Bytes that belong to no element or
+        field aren't given, but as those between two of such a part."""
+        if not self.count or not self.size:
+            return
+        kind = self.item
+        if self._is_plain and stop - start == kind.size and not (start - self.low) % kind.size:  # the quick way
+            found = self.part(start, stop)
+            if found is not None and (found.start, found.stop) == (start, stop):
+                yield found
+                return
+        first, last = self._before(start - kind.first), self._before(stop - kind.end + 1)
+        if first:
+            yield from self._cut_one(first - 1, start, stop)
+        if first < last:
+            begin, end = self._offset(self._at(first)), self._offset(self._at(last - 1)) + self.size
+            found = self.part(begin, end) if last - first > 1 else None
+            yield found or Extent(self._subscript(self._at(first)), begin, end, kind.decode)
+        if first <= last < self.count:
+            yield from self._cut_one(last, start, stop)
+
+    def _cut_one(self, number: int, start: int, stop: int) -> Iterator[Extent]:
+        """Of an element that isn't wholly within [start, stop)."""
+        index = self._at(number)
+        at = self._offset(index)
+        for piece in self.item.cut(start - at, stop - at):
+            yield Extent(self._subscript(index) + piece.name, at + piece.start, at + piece.stop, piece.decode)
+
+    def _before(self, offset: int) -> int:
+        """How many elements begin before a byte."""
+        rest: int = offset - self.low
+        number: int = 0
+        inner = self.count
+        if rest <= 0:
+            return 0
+        for axis in self.axes:
+            inner //= self.shape[axis]
+            i, rest = divmod(rest, abs(self.strides[axis]))
+            if i >= self.shape[axis]:
+                return number + int(inner * self.shape[axis])
+            number += i * inner
+        return number + (rest > 0)
 
     def _name(self, number: int) -> str:
         """The name of an element by its place in memory, where there are no gaps."""

@@ -1,15 +1,11 @@
-"""What the bytes of one element mean, and what its parts are called.
-
-As JSON, an item is numpy's ``dtype.str`` (``"<f8"``, ``"|S3"``, ``"<M8[ns]"``); ``[item, [2, 3]]`` for an array within
-an element; ``{"fields": [["qty", "<i4", 0], ...], "size": 16}`` for a record, with each field's offset.
-"""
+"""What the bytes of a number, a text or a moment mean, and what its parts are called."""
 
 from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from math import ldexp, prod
+from collections.abc import Callable, Iterator
+from math import ldexp
 from typing import Any, NamedTuple
 
 from memwatch_core.records import Described
@@ -18,8 +14,6 @@ from .times import moment, span
 
 TEXT = 256
 """Longer texts, in bytes, are shown by the characters that a store touched."""
-FIELDS_MAX = 4096
-DEPTH_MAX = 32
 _STRING = re.compile(r"([<>|])([biufcSUVMm])(\d{1,10})(?:\[(\d*)([a-zA-Zμ]*)\])?")
 _NUMBERS = {
     "b1": "?", "i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I", "u8": "Q",
@@ -28,7 +22,7 @@ _NUMBERS = {
 COMPARED = "?bBhHiIqQfd"
 """Letters of numbers of which a reader knows the least and the greatest."""
 _DIGITS = {"e": range(3, 6), "f": range(6, 10)}
-_UNSIGNED = re.compile(r"\d{1,18}")
+BYTES = re.compile(r"<bytes (\d{1,10}):(\d{1,10})>")
 
 
 class Piece(NamedTuple):
@@ -77,6 +71,13 @@ class Item:
     """
     has_parts = False
     """Whether a part of it may have a name."""
+    first = 0
+    """Its bytes before this one mean nothing."""
+
+    @property
+    def end(self) -> int:
+        """Its bytes from this one on mean nothing."""
+        return self.size
 
     def decode(self, data: bytes) -> Any:
         """The value of one element."""
@@ -91,7 +92,7 @@ class Item:
         """The smallest part that has these bytes."""
         return Piece("", 0, self.size, self.decode)
 
-    def cut(self, start: int, stop: int) -> list[str] | None:
+    def named(self, start: int, stop: int) -> list[str] | None:
         """The names of the parts that have exactly these bytes; of a number that has only some of them, its own. None:
         there are none."""
         piece = self.part(start, stop)
@@ -99,9 +100,28 @@ class Item:
             return [piece.name]
         return None
 
+    def whole(self) -> Piece:
+        """All of it."""
+        return Piece("", 0, self.size, self.decode)
+
+    def cut(self, start: int, stop: int) -> Iterator[Piece]:
+        """The bytes [start, stop), in order, as the largest parts that lie within them; what is less than the smallest
+        part, as its bytes. Bytes that mean nothing aren't given, but as those of such a part."""
+        if start <= self.first and self.end <= stop:
+            yield self.whole()
+        elif start < self.end and self.first < stop:
+            yield from self._cut(max(start, 0), min(stop, self.end))
+
+    def _cut(self, start: int, stop: int) -> Iterator[Piece]:
+        yield Piece(f"<bytes {start}:{stop}>", start, stop, bytes)
+
     def locate(self, name: str) -> tuple[int, int] | None:
         """The bytes of a part, by its name; None: there is none."""
-        return None if name else (0, self.size)
+        wanted = BYTES.fullmatch(name)
+        if wanted is None:
+            return None if name else (0, self.size)
+        first, last = int(wanted[1]), int(wanted[2])
+        return (first, last) if first < last <= self.size else None
 
 
 class Number(Item):
@@ -127,6 +147,7 @@ class Extended(Item):
     """x86's number of 80 bits, in 16 bytes (``longdouble``). A ``float`` is what it is rounded to."""
 
     size = 16
+    end = 10
 
     def decode(self, data: bytes) -> Any:
         """The number."""
@@ -160,10 +181,20 @@ class Complex(Item):
             return Piece(".real", 0, middle, self._half.decode)
         return Piece(".imag", middle, self.size, self._half.decode) if start >= middle else super().part(start, stop)
 
+    @property
+    def end(self) -> int:
+        """As of its second number."""
+        return self._half.size + self._half.end
+
+    def _cut(self, start: int, stop: int) -> Iterator[Piece]:
+        for name, at in ((".real", 0), (".imag", self._half.size)):
+            yield from below(name, at, self._half.cut(start - at, stop - at))
+
     def locate(self, name: str) -> tuple[int, int] | None:
         """``.real``, ``.imag``."""
-        middle = self._half.size
-        return {"": (0, self.size), ".real": (0, middle), ".imag": (middle, self.size)}.get(name)
+        at = {".real": 0, ".imag": self._half.size}.get(name[:5])
+        found = super().locate(name) if at is None else self._half.locate(name[5:])
+        return None if found is None else (found[0] + (at or 0), found[1] + (at or 0))
 
 
 class Text(Item):
@@ -187,6 +218,18 @@ class Text(Item):
             return super().part(start, stop)
         first, last = start // self._unit, -(-stop // self._unit)
         return Piece(f"[{first}:{last}]", first * self._unit, last * self._unit, self.decode)
+
+    def _cut(self, start: int, stop: int) -> Iterator[Piece]:
+        unit = self._unit
+        first, last = -(-start // unit) * unit, stop // unit * unit
+        if self.size <= TEXT or first >= last:
+            yield from super()._cut(start, stop)
+            return
+        if start < first:
+            yield from super()._cut(start, first)
+        yield Piece(f"[{first // unit}:{last // unit}]", first, last, self.decode)
+        if last < stop:
+            yield from super()._cut(last, stop)
 
     def locate(self, name: str) -> tuple[int, int] | None:
         """``[0:4]``, of a text."""
@@ -214,144 +257,14 @@ class Time(Item):
         )
 
 
-class Record(Item):
-    """Fields, each with a name."""
-
-    has_parts = True
-
-    def __init__(self, fields: Sequence[tuple[str, Item, int]], size: int) -> None:
-        self._fields, self.size = fields, size
-
-    def decode(self, data: bytes) -> Any:
-        """Each field's value by its name."""
-        return {name: kind.decode(data[at : at + kind.size]) for name, kind, at in self._fields}
-
-    def part(self, start: int, stop: int) -> Piece:
-        """A field, or a part of it; the whole element, where bytes are of several fields (side by side, or one over the
-        other) or of none."""
-        having = [each for each in self._fields if each[2] <= start and stop <= each[2] + each[1].size]
-        if len(having) != 1:
-            return super().part(start, stop)
-        ((name, kind, at),) = having
-        inner = kind.part(start - at, stop - at)
-        return Piece(_field(name) + inner.name, at + inner.start, at + inner.stop, inner.decode)
-
-    def cut(self, start: int, stop: int) -> list[str] | None:
-        """Fields side by side as well."""
-        if (start, stop) == (0, self.size):
-            return [""]
-        names: list[str] = []
-        behind = start
-        for name, kind, at in sorted(self._fields, key=lambda each: each[2]):
-            end = at + kind.size
-            if end <= start or stop <= at or not kind.size:
-                continue
-            inner = kind.cut(max(start, at) - at, min(stop, end) - at)
-            if inner is None or (at < behind and names):  # one over the other
-                return None
-            names += [_field(name) + each for each in inner]
-            behind = end
-        return names or None
-
-    def locate(self, name: str) -> tuple[int, int] | None:
-        """``.price``, ``["unit price"]``, and what is in them."""
-        for field, kind, at in self._fields:
-            for text in (_field(field), f'["{field}"]', f"['{field}']"):
-                found = kind.locate(name[len(text) :]) if name.startswith(text) else None
-                if found is not None:
-                    return at + found[0], at + found[1]
-        return super().locate(name)
+def below(name: str, at: int, pieces: Iterator[Piece]) -> Iterator[Piece]:
+    """Pieces of what lies at an offset, under its name."""
+    for piece in pieces:
+        yield Piece(name + piece.name, at + piece.start, at + piece.stop, piece.decode)
 
 
-class Block(Item):
-    """An array within an element, in C order."""
-
-    has_parts = True
-
-    def __init__(self, kind: Item, shape: Sequence[int]) -> None:
-        self._kind, self._shape, self.size = kind, shape, kind.size * prod(shape)
-
-    def decode(self, data: bytes) -> Any:
-        """Nested lists."""
-        values = self._kind.many(data)
-        for length in reversed(self._shape[1:]):
-            values = [values[i : i + length] for i in range(0, len(values), length)] if length else []
-        return values
-
-    def part(self, start: int, stop: int) -> Piece:
-        """One of its elements, or a part of it; all, where bytes are of several."""
-        size = self._kind.size
-        number = start // size if size else 0
-        if not size or (stop - 1) // size != number:
-            return super().part(start, stop)
-        inner, at = self._kind.part(start - number * size, stop - number * size), number * size
-        return Piece(f"[{self._index(number)}]{inner.name}", at + inner.start, at + inner.stop, inner.decode)
-
-    def cut(self, start: int, stop: int) -> list[str] | None:
-        """Of one element, or all."""
-        size = self._kind.size
-        number = start // size if size else 0
-        if (start, stop) == (0, self.size) or not size or (stop - 1) // size != number:
-            return super().cut(start, stop)
-        inner = self._kind.cut(start - number * size, stop - number * size)
-        return None if inner is None else [f"[{self._index(number)}]{name}" for name in inner]
-
-    def locate(self, name: str) -> tuple[int, int] | None:
-        """``[1, 1]``, and what is in it."""
-        wanted = re.match(r"\[([\d, ]{1,100})\]", name)
-        if wanted is None:
-            return super().locate(name)
-        index = [int(text) for text in re.findall(_UNSIGNED, wanted[1])]
-        if len(index) != len(self._shape) or any(i >= n for i, n in zip(index, self._shape, strict=True)):
-            return None
-        number = 0
-        for i, n in zip(index, self._shape, strict=True):
-            number = number * n + i
-        found = self._kind.locate(name[wanted.end() :])
-        at = number * self._kind.size
-        return None if found is None else (at + found[0], at + found[1])
-
-    def _index(self, number: int) -> str:
-        index = []
-        for length in reversed(self._shape):
-            number, i = divmod(number, length)
-            index.append(str(i))
-        return ", ".join(reversed(index))
-
-
-def _field(name: str) -> str:
-    if name.isidentifier():
-        return f".{name}"
-    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
-    return f'["{escaped}"]'
-
-
-def item(described: Any, depth: int = 0) -> Item:
-    """The kind of element that JSON describes. Raises ValueError: it doesn't."""
-    if depth > DEPTH_MAX:
-        raise ValueError("a dtype that is nested too deeply")
-    if isinstance(described, str):
-        return _simple(described)
-    if isinstance(described, list) and len(described) == 2 and isinstance(described[1], list):
-        kind, shape = item(described[0], depth + 1), described[1]
-        if all(type(n) is int and n >= 0 for n in shape) and kind.size * prod(shape) < 1 << 32:
-            return Block(kind, shape)
-    if isinstance(described, dict) and isinstance(fields := described.get("fields"), list):
-        size = described.get("size")
-        if type(size) is int and 0 <= size < 1 << 32 and len(fields) <= FIELDS_MAX:
-            return Record([*_fields(fields, size, depth)], size)
-    raise ValueError(f"{str(described)[:80]} describes no dtype")
-
-
-def _fields(fields: list[Any], size: int, depth: int) -> Iterator[tuple[str, Item, int]]:
-    for name, inner, at in fields:
-        kind = item(inner, depth + 1)
-        if not isinstance(name, str) or type(at) is not int or not 0 <= at <= size - kind.size:
-            raise ValueError(f"the field {str(name)[:80]} isn't in its record")
-        yield name, kind, at
-
-
-def _simple(text: str) -> Item:
+def simple(text: str) -> Item:
+    """The kind of element of ``dtype.str``. Raises ValueError: there is none."""
     found = _STRING.fullmatch(text)
     if found is None:
         raise ValueError(f"{text[:80]!r} is no dtype")
@@ -363,7 +276,7 @@ def _simple(text: str) -> Item:
     if kind == "f" and count == 16 and order == "<":
         return Extended()
     if kind == "c" and count in (8, 16, 32):
-        return Complex(_simple(f"{order}f{count // 2}"))
+        return Complex(simple(f"{order}f{count // 2}"))
     letter = _NUMBERS.get(f"{kind}{count}")
     if letter is None:
         raise ValueError(f"{text!r}: there are no such numbers")

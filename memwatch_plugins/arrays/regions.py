@@ -59,7 +59,7 @@ def _named(array: Elements, span: Span) -> tuple[list[str], int, str | None] | N
     if rest == 0 and span.length % array.size == 0:
         levels, pieces = [(array.size, span.length // array.size), *span.strides], [""]
     elif rest + span.length <= array.size:
-        found = array.item.cut(rest, rest + span.length)
+        found = array.item.named(rest, rest + span.length)
         if found is None or len(found) > NAMED:
             return None
         levels, pieces = [*span.strides], found

@@ -6,7 +6,7 @@ Nothing is imported for a program that has none: ctypes never is.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from memwatch_core.hookspecs import hookimpl
@@ -145,6 +145,12 @@ def _region(spans: Sequence[Span], options: Mapping[str, Any]) -> tuple[str, int
     return region(elements(options), spans)
 
 
+def _cut(start: int, stop: int, options: Mapping[str, Any]) -> Iterator[Extent]:
+    from memwatch_plugins.arrays import elements
+
+    return elements(options).cut(start, stop)
+
+
 @hookimpl
 def memwatch_serializers() -> Sequence[Serializer]:
     """Two serializers."""
@@ -162,6 +168,7 @@ def memwatch_serializers() -> Sequence[Serializer]:
             locate=_locate,
             items=_items,
             region=_region,
+            cut=_cut,
         ),
         Serializer(
             name="memoryview",
@@ -176,5 +183,6 @@ def memwatch_serializers() -> Sequence[Serializer]:
             locate=_locate,
             items=_items,
             region=_region,
+            cut=_cut,
         ),
     )

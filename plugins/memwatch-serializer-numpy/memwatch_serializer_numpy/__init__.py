@@ -7,7 +7,7 @@ is no array, nothing else is imported either.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from memwatch_core.hookspecs import hookimpl
@@ -142,6 +142,12 @@ def _region(spans: Sequence[Span], options: Mapping[str, Any]) -> tuple[str, int
     return region(elements(options), spans)
 
 
+def _cut(start: int, stop: int, options: Mapping[str, Any]) -> Iterator[Extent]:
+    from memwatch_plugins.arrays import elements
+
+    return elements(options).cut(start, stop)
+
+
 @hookimpl
 def memwatch_serializers() -> Sequence[Serializer]:
     """One serializer, for all arrays."""
@@ -159,5 +165,6 @@ def memwatch_serializers() -> Sequence[Serializer]:
             locate=_locate,
             items=_items,
             region=_region,
+            cut=_cut,
         ),
     )
