@@ -198,8 +198,8 @@ static PyObject *run_tuple(Run *run) {
                          (unsigned long long)run->bytes, all, (long long)run->region.low, (long long)run->region.high,
                          bounds_tuple(&run->old, item), bounds_tuple(&run->new, item), PyBool_FromLong(run->one_place),
                          PyBool_FromLong(run->one_old), PyBool_FromLong(run->one_new), PyBool_FromLong(once),
-                         (unsigned)run->last_offset, last, (Py_ssize_t)(last == NULL ? 0 : run->last_length),
-                         image_old, (Py_ssize_t)KEPT, image_new, (Py_ssize_t)KEPT);
+                         (unsigned)run->last_offset, last, (Py_ssize_t)(last == NULL ? 0 : run->last_length), image_old,
+                         (Py_ssize_t)KEPT, image_new, (Py_ssize_t)KEPT);
 }
 
 static void run_clear(Run *run) {
