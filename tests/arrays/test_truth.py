@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from operations import OPERATIONS
+from array_operations import OPERATIONS
 from trackers import need
 from truth import Replay
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import memwatch_serializer_numpy
 import numpy as np
-from operations import OPERATIONS, Operation, sample
+from array_operations import OPERATIONS, Operation, sample
 
 from memwatch_core import watch
 from memwatch_core.adapter.watch import variable

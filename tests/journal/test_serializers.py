@@ -130,7 +130,7 @@ def test_each_value_has_one_serializer_and_subclasses_none() -> None:
         ("struct", (1,), {"format": "!!"}, ValueError, "format='!!'"),
         ("struct", (1,), {"format": "P"}, ValueError, r"pointer \(P\)"),
         ("struct", (), {"format": "xx"}, ValueError, "has no values"),
-        ("struct", (1,), {"format": "99999q"}, ValueError, "more than 4096"),
+        ("struct", (1,), {"format": "99999q"}, ValueError, "more than 65536"),
         ("struct", (1,), {"format": "qq"}, ValueError, "has 2 values, and the tuple has 1"),
         ("struct", (1,), {"format": "q", "fields": "a b"}, ValueError, "has 1 values, and fields has 2 names"),
         ("struct", (1,), {"format": "q", "fields": ["class"]}, ValueError, "keyword"),
