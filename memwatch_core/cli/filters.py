@@ -14,7 +14,7 @@ from ..config import suggest
 from ..records import Event, Lost, Part, Record, Site, Unfollowed, Unwatched, Variable, Watched
 from ..rendering.aliases import under_all_names
 from ..rendering.changes import LENGTH, named, named_in
-from ..rendering.subscripts import STRUCT, meets
+from ..rendering.subscripts import STRUCT, meets, opened
 from .called import Called
 
 Test = Callable[[Event], bool]
@@ -321,11 +321,11 @@ def _spaced(pattern: str) -> str:
 
 
 def _is_index(text: str) -> bool:
-    """Whether a text is an index or a range, or one of each axis: ``[3]``, ``[0:16]``, ``[0:4, 3]``."""
+    """Whether a text is an index or a range, or one of each axis: ``[3]``, ``[0:16]``, ``[0:4, 3]``, ``[:, ::2]``."""
     if _INDICES.fullmatch(text):
         return True
-    place = _RANGE.fullmatch("x" + text)
-    return place is not None and (place[3] is None or int(place[2]) < int(place[3]))
+    known = opened(text)
+    return known is not None and all(first < last for first, last, _ in known[1])
 
 
 def _variable(text: str) -> Test:

@@ -272,7 +272,9 @@ def test_views_name_native_code(tmp_path: Path, library: Path, monkeypatch: pyte
 
     assert "hidden+0x0" in said("log", "--line", library.name)
     assert "native_program.py" not in said("log", "--line", library.name)
-    assert re.search(r"by +\S*library.so  hidden\+0x0", said("log", "--stacks", "--line", "native_program.py"))
+    assert re.search(
+        r"by +\S*library.so  hidden\+0x0", said("log", "--each", "--stacks", "--line", "native_program.py")
+    )
     by = said("blame", "data", "--by", "function")
     assert re.search(r"2 .*hidden in \S*library.so", by)
     assert re.search(r"2 .*library.so hidden\+0x0", said("blame", "data", "--by", "site"))

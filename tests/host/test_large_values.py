@@ -51,8 +51,8 @@ def test_part_that_can_be_none_is_named_as_such(tmp_path: Path) -> None:
         grid = watch(bytearray(8), name="grid")
         grid[7] = 1
         records = session.records()
-    odd = ("[-1]", "[-8:-1]", "[0:-1]", "[:4]", "[4:]", "[3:3]", "[5:2]", "[1:8:2]", "[1, 2]", "[+1]", "[", "[7")
-    for part in (*odd, "[6]", "[0:7]", ".x", "['a']"):
+    odd = ("[-1]", "[-8:-1]", "[0:-1]", "[3:3]", "[5:2]", "[+1]", "[", "[7")
+    for part in (*odd, "[6]", "[0:7]", "[:4]", "[0:8:2]", "[1, 2]", ".x", "['a']"):
         wanted = Filters([f"grid{part}"])
         assert not [record for record in events_of(records) if wanted(record)]
         (said,) = wanted.failed()
@@ -60,7 +60,8 @@ def test_part_that_can_be_none_is_named_as_such(tmp_path: Path) -> None:
             said
         )
         assert said.startswith(f"--variable {f'grid{part}'!r}: ")
-    assert passing(records, "grid[7]") == passing(records, "grid[0:8]") == [1]
+    for part in ("[7]", "[0:8]", "[4:]", "[1:8:2]"):
+        assert passing(records, f"grid{part}") == [1]
 
 
 def events_of(records: Sequence[Record]) -> list[Event]:
