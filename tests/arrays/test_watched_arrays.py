@@ -262,6 +262,7 @@ def test_only_a_range_is_reported_if_that_is_asked_for(session: RealSession) -> 
     assert told(session.records()) == [("a[3]", 0, 5)]
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_forked_child_has_an_array_of_its_own(session: RealSession) -> None:
     a = watch(np.zeros(4))
     pid = os.fork()

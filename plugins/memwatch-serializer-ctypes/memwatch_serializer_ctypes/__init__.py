@@ -46,7 +46,7 @@ def _layout(value: Any, options: Mapping[str, Any]) -> Layout:
     if why := of_value(value):
         raise TypeError(why)
     _no_options(f"a {name_of(type(value))}", options)
-    size = sys.modules["_ctypes"].sizeof(value)
+    size = memoryview(value).nbytes  # sizeof() asks for its __class__
     kept = described(type(value))
     if isinstance(kept["dtype"], str):
         return Layout("memory", max(size, 1), kept)
