@@ -184,7 +184,7 @@ class Lies(NamedTuple):
     follow: Callable[[Any, Left], None] | None = None
     """``follow(value, left)``: has ``left`` called at once where the value's library lays it elsewhere, though
     others may have the memory. It keeps neither the value nor the memory. None: the last reference to it tells."""
-    library: str = ""
+    module: str = ""
     """Name of the module whose lines, and those below it, aren't the program's: where that happens is said by the line
     that called them."""
 

@@ -19,19 +19,19 @@ _DEPTH_MAX = 200
 def telling(memory: object, serializer: Serializer) -> Left:
     """What a serializer calls for the value that lies in this memory. Doesn't keep the memory."""
     held = weakref.ref(memory)
-    library = "" if serializer.lies is None else serializer.lies.library
+    module = "" if serializer.lies is None else serializer.lies.module
 
     def left(gone: bool) -> None:
         watched = held()
         if watched is not None:
-            proxy.end_elsewhere(watched, gone, _above(library, left.__code__.co_filename))
+            proxy.end_elsewhere(watched, gone, _above(module, left.__code__.co_filename))
 
     return left
 
 
-def _above(library: str, own: str) -> int:
+def _above(module: str, own: str) -> int:
     """How many frames above the caller the first one lies that is of the program; 1 if none does."""
-    file = getattr(sys.modules.get(library), "__file__", None) if library else None
+    file = getattr(sys.modules.get(module), "__file__", None) if module else None
     folder = f"{os.path.dirname(file)}{os.sep}" if type(file) is str else None
     plugin = _folder_of(sys._getframe(2).f_code.co_filename)
     frame, above = sys._getframe(2), 1

@@ -34,7 +34,7 @@ class Wanted:
 
     folder: str
     """For the journal, and ``told.json``."""
-    library: str = ""
+    handler: str = ""
     """numpys_own.c, built; empty: numpy's arrays stay where they are."""
     tracker: str = "auto"
     most: int = 1 << 62
@@ -71,7 +71,7 @@ def run(tests: Sequence[str], wanted: Wanted, seconds: int) -> tuple[Ends, Mappi
     }
     named = ["--pyargs", *(f"numpy._core.tests.{test}" for test in tests)]
     ends = outcomes.run(Prepared(folder, [*arguments, *named], environment), [sys.executable], folder, seconds)
-    told: dict[str, int] = json.loads((folder / "told.json").read_text()) if wanted.library else {}
+    told: dict[str, int] = json.loads((folder / "told.json").read_text()) if wanted.handler else {}
     return ends, told
 
 
@@ -92,7 +92,7 @@ class Relocation:
 
     def __init__(self, wanted: Wanted) -> None:
         self.wanted = wanted
-        self.library = ctypes.CDLL(wanted.library)
+        self.handler = ctypes.CDLL(wanted.handler)
         self.kept: list[Any] = []
 
     def begin(self) -> None:
@@ -104,7 +104,7 @@ class Relocation:
         core.open_journal(Path(self.wanted.folder, "numpy.mwj"), os.urandom(16))
         addresses = (int(core.ffi.cast("uintptr_t", core.ffi.addressof(core.lib, name))) for name in CALLS)
         calls = (ctypes.c_void_p * len(CALLS))(*addresses)
-        self.library.begin(calls, ctypes.c_uint64(self.wanted.most))
+        self.handler.begin(calls, ctypes.c_uint64(self.wanted.most))
         self._hand_over()
 
     def _hand_over(self) -> None:
@@ -115,7 +115,7 @@ class Relocation:
         pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
         capsule.restype, capsule.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
         table = ctypes.cast(pointer(_multiarray_umath._ARRAY_API, None), ctypes.POINTER(ctypes.c_void_p))
-        ours = capsule(ctypes.addressof(ctypes.c_char.in_dll(self.library, "handler")), b"mem_handler", None)
+        ours = capsule(ctypes.addressof(ctypes.c_char.in_dll(self.handler, "handler")), b"mem_handler", None)
         set_handler = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(table[SET_HANDLER])
         self.kept = [ours, set_handler(ours)]
         name = multiarray.get_handler_name(np.zeros(3))
@@ -126,7 +126,7 @@ class Relocation:
         """Of all blocks so far, and the core's counters."""
         from memwatch_core.native import core
 
-        counted = Relocated.in_dll(self.library, "relocated")
+        counted = Relocated.in_dll(self.handler, "relocated")
         numbers = {field[0]: int(getattr(counted, field[0])) for field in Relocated._fields_}
         return numbers | core.stats()._asdict()
 
@@ -140,7 +140,7 @@ def pytest_configure() -> None:
     global _wanted, _relocation
     if VARIABLE in os.environ:
         _wanted = Wanted(**json.loads(os.environ[VARIABLE]))
-        if _wanted.library:
+        if _wanted.handler:
             _relocation = Relocation(_wanted)
             _relocation.begin()
 

@@ -52,24 +52,24 @@ class Runs:
 
     def __init__(self, tests: Sequence[str], tracker: str, step: int, scratch: Path) -> None:
         self.tests, self.tracker, self.step, self.scratch = tests, tracker, step, scratch
-        self.library = str(build(scratch))
+        self.handler = str(build(scratch))
         self.times = 0
 
-    def one(self, library: str) -> tuple[Ends, Mapping[str, int]]:
+    def one(self, handler: str) -> tuple[Ends, Mapping[str, int]]:
         self.times += 1
         folder = self.scratch / str(self.times)
         folder.mkdir()
         return run(
-            self.tests, Wanted(str(folder), library, self.tracker, MOST, self.step, CASES), 7200 if SOAK else 300
+            self.tests, Wanted(str(folder), handler, self.tracker, MOST, self.step, CASES), 7200 if SOAK else 300
         )
 
     def again(self) -> Differences:
-        return differences(self.one("")[0], self.one(self.library)[0])
+        return differences(self.one("")[0], self.one(self.handler)[0])
 
 
 def end_the_same(runs: Runs, least: int) -> str:
     plain, _ = runs.one("")
-    watched, told = runs.one(runs.library)
+    watched, told = runs.one(runs.handler)
     assert settled(differences(plain, watched), runs.again, known_by(KNOWN)) == {}
     assert passed(plain) >= least
     assert told["refused"] == 0, told

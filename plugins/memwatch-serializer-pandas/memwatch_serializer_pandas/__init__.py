@@ -119,7 +119,7 @@ def memwatch_serializers() -> Sequence[Serializer]:
             encode=_encode,
             decode=_decode,
             part=_part,
-            lies=Lies(over=_over, copy=_copy, memory=_memory, follow=_follow, library="pandas"),
+            lies=Lies(over=_over, copy=_copy, memory=_memory, follow=_follow, module="pandas"),
             by_parts=True,
             locate=_locate,
             split=Split(parts=_parts, join=_join),

@@ -91,7 +91,7 @@ def memwatch_serializers() -> Sequence[Serializer]:
             encode=_encode,
             decode=_decode,
             part=_part,
-            lies=Lies(over=_over, copy=_copy, memory=_memory, follow=_follow, library="torch"),
+            lies=Lies(over=_over, copy=_copy, memory=_memory, follow=_follow, module="torch"),
             by_parts=True,
             locate=_locate,
         ),
