@@ -6,16 +6,14 @@ Nothing is imported for a program that has none: ctypes never is.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from memwatch_core.hookspecs import hookimpl
 from memwatch_core.kinds import bases_of, module_of, name_of
-from memwatch_core.records import Extent, Items, Layout, Lies, Serializer
+from memwatch_core.records import Layout, Lies, Serializer
+from memwatch_plugins import array_parts
 from memwatch_plugins.memory_owners import MAPPED, is_mapped, owners_of
-
-if TYPE_CHECKING:
-    from memwatch_core.records import Span
 
 _ARRAY = (
     "an array.array keeps its elements in memory of its own, which it moves: watch a memoryview of a copy, "
@@ -48,11 +46,7 @@ def _layout(value: Any, options: Mapping[str, Any]) -> Layout:
     _no_options(f"a {name_of(type(value))}", options)
     size = memoryview(value).nbytes  # sizeof() asks for its __class__
     kept = described(type(value))
-    if isinstance(kept["dtype"], str):
-        return Layout("memory", max(size, 1), kept)
-    from memwatch_plugins.arrays.fields import part_names
-
-    return Layout("memory", max(size, 1), kept, names=part_names(kept))
+    return Layout("memory", max(size, 1), kept, names=array_parts.names(kept))
 
 
 def _encode(value: Any, options: Mapping[str, Any]) -> bytes:
@@ -112,45 +106,6 @@ def _view_copy(value: Any) -> Any:
     return _view_over(value)(bytearray(value.tobytes()))
 
 
-# ---- both ------------------------------------------------------------------------------------------------------------
-
-
-def _decode(data: bytes, options: Mapping[str, Any]) -> Any:
-    from memwatch_plugins.arrays import elements
-
-    return elements(options).decode(data)
-
-
-def _part(start: int, stop: int, options: Mapping[str, Any]) -> Extent | None:
-    from memwatch_plugins.arrays import elements
-
-    return elements(options).part(start, stop)
-
-
-def _locate(name: str, options: Mapping[str, Any]) -> tuple[int, int] | None:
-    from memwatch_plugins.arrays import elements
-
-    return elements(options).find(name)
-
-
-def _items(options: Mapping[str, Any]) -> Items | None:
-    from memwatch_plugins.arrays import elements
-
-    return elements(options).items()
-
-
-def _region(spans: Sequence[Span], options: Mapping[str, Any]) -> tuple[str, int | None] | None:
-    from memwatch_plugins.arrays import elements, region
-
-    return region(elements(options), spans)
-
-
-def _cut(start: int, stop: int, options: Mapping[str, Any]) -> Iterator[Extent]:
-    from memwatch_plugins.arrays import elements
-
-    return elements(options).cut(start, stop)
-
-
 @hookimpl
 def memwatch_serializers() -> Sequence[Serializer]:
     """Two serializers."""
@@ -161,14 +116,14 @@ def memwatch_serializers() -> Sequence[Serializer]:
             accepts=_is_ctypes,
             layout=_layout,
             encode=_encode,
-            decode=_decode,
-            part=_part,
+            decode=array_parts.decode,
+            part=array_parts.part,
             lies=Lies(over=_over, copy=_copy, memory=owners_of),
             by_parts=True,
-            locate=_locate,
-            items=_items,
-            region=_region,
-            cut=_cut,
+            locate=array_parts.locate,
+            items=array_parts.items,
+            region=array_parts.region,
+            cut=array_parts.cut,
         ),
         Serializer(
             name="memoryview",
@@ -176,13 +131,13 @@ def memwatch_serializers() -> Sequence[Serializer]:
             accepts=lambda value: type(value) is memoryview or _is_array(value),
             layout=_view_layout,
             encode=_view_encode,
-            decode=_decode,
-            part=_part,
+            decode=array_parts.decode,
+            part=array_parts.part,
             lies=Lies(over=_view_over, copy=_view_copy, memory=owners_of),
             by_parts=True,
-            locate=_locate,
-            items=_items,
-            region=_region,
-            cut=_cut,
+            locate=array_parts.locate,
+            items=array_parts.items,
+            region=array_parts.region,
+            cut=array_parts.cut,
         ),
     )

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from memwatch_core.kinds import bases_of, name_of
+from memwatch_plugins.array_memory import overlaps
 from memwatch_plugins.memory_owners import MAPPED, is_mapped
 
 KINDS = "biufcSUVmM"
@@ -67,8 +68,7 @@ def of_kind(value: Any, array: Any) -> str | None:
 
 def of_memory(value: Any) -> str | None:
     """Because of where its elements lie."""
-    longer = sorted((abs(stride), n) for stride, n in zip(value.strides, value.shape, strict=True) if n > 1)
-    if value.nbytes and any(not stride for stride, _ in longer):
+    if value.nbytes and any(n > 1 and not stride for stride, n in zip(value.strides, value.shape, strict=True)):
         return (
             "it is broadcast, many elements are one in memory (stride 0): watch the array that it was made of, or "
             "a.copy()"
@@ -77,12 +77,9 @@ def of_memory(value: Any) -> str | None:
         return (
             "it is read-only: nobody writes to it through this name. Watch the array that it is a view of, or a.copy()"
         )
-    block = value.itemsize
-    for stride, n in longer if value.nbytes else ():
-        if stride < block:
-            return (
-                "its elements overlap in memory, and a copy would part them: watch the array that it is a view of, or "
-                "a.copy()"
-            )
-        block += stride * (n - 1)
+    if overlaps(value):
+        return (
+            "its elements overlap in memory, and a copy would part them: watch the array that it is a view of, or "
+            "a.copy()"
+        )
     return f"{MAPPED}: watch a.copy() if that is meant" if is_mapped(value) else None

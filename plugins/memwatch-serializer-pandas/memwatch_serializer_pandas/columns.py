@@ -8,10 +8,7 @@ from typing import Any
 
 from memwatch_core.kinds import name_of
 from memwatch_core.records import Layout
-
-SIZE_MAX = (1 << 32) - 4096
-"""Limit of a column's bytes."""
-_LETTERS = {"i": "bhiq", "u": "BHIQ", "f": "  fd"}
+from memwatch_plugins.array_memory import SIZE_MAX, bytes_of, format_of
 
 
 def array_of(values: Any) -> Any:
@@ -35,18 +32,7 @@ def layout(series: Any) -> Layout:
     if array.nbytes > SIZE_MAX:
         raise ValueError(f"{array.nbytes:,} bytes: a column of at most {SIZE_MAX:,} can be watched")
     kept = {"dtype": array.dtype.str, "shape": [len(array)], "strides": [array.itemsize]}
-    return Layout("memory", max(array.nbytes, 1), kept, items=_items(array))
-
-
-def _items(array: Any) -> str:
-    """The format of a number; empty: of another value, or of none."""
-    dtype = array.dtype
-    if dtype.char == "?":
-        return "<?"
-    if dtype.kind not in "iuf" or dtype.itemsize > 8 or not array.nbytes:
-        return ""
-    letter = _LETTERS[dtype.kind][dtype.itemsize.bit_length() - 1].strip()
-    return f"{'>' if dtype.str[0] == '>' else '<'}{letter}" if letter else ""
+    return Layout("memory", max(array.nbytes, 1), kept, items=format_of(array))
 
 
 def encode(series: Any) -> Any:
@@ -54,9 +40,7 @@ def encode(series: Any) -> Any:
     array = array_of(series._values)
     if array is None:
         raise TypeError(f"a Series of numbers or times is expected, not of {series.dtype}")
-    if not array.nbytes:
-        return b"\0"
-    return sys.modules["numpy"].ascontiguousarray(array).view("u1")
+    return bytes_of(array)
 
 
 def over(series: Any) -> Callable[[Any], Any]:

@@ -12,10 +12,10 @@ from typing import Any
 
 from memwatch_core.hookspecs import hookimpl
 from memwatch_core.kinds import bases_of, module_of, name_of
-from memwatch_core.records import Extent, Layout, Lies, Serializer
+from memwatch_core.records import Layout, Lies, Serializer
+from memwatch_plugins import array_parts
+from memwatch_plugins.array_memory import SIZE_MAX
 
-SIZE_MAX = (1 << 32) - 4096
-"""Limit of a buffer's bytes."""
 _IMMUTABLE = {
     "pyarrow": ("Array", "ChunkedArray", "RecordBatch", "Table", "Scalar", "Tensor"),
     "polars": ("DataFrame", "LazyFrame", "Series"),
@@ -98,24 +98,6 @@ def _memory(value: Any) -> Iterator[object]:
             yield memory
 
 
-def _decode(data: bytes, options: Mapping[str, Any]) -> Any:
-    from memwatch_plugins.arrays import elements
-
-    return elements(options).decode(data)
-
-
-def _part(start: int, stop: int, options: Mapping[str, Any]) -> Extent | None:
-    from memwatch_plugins.arrays import elements
-
-    return elements(options).part(start, stop)
-
-
-def _locate(name: str, options: Mapping[str, Any]) -> tuple[int, int] | None:
-    from memwatch_plugins.arrays import elements
-
-    return elements(options).find(name)
-
-
 @hookimpl
 def memwatch_serializers() -> Sequence[Serializer]:
     """One serializer, for buffers."""
@@ -126,10 +108,10 @@ def memwatch_serializers() -> Sequence[Serializer]:
             accepts=_accepts,
             layout=_layout,
             encode=_encode,
-            decode=_decode,
-            part=_part,
+            decode=array_parts.decode,
+            part=array_parts.part,
             lies=Lies(over=_over, copy=_copy, memory=_memory),
             by_parts=True,
-            locate=_locate,
+            locate=array_parts.locate,
         ),
     )

@@ -11,7 +11,8 @@ from typing import Any
 
 from memwatch_core.hookspecs import hookimpl
 from memwatch_core.kinds import bases_of, name_of
-from memwatch_core.records import Extent, Layout, Left, Lies, Serializer
+from memwatch_core.records import Layout, Left, Lies, Serializer
+from memwatch_plugins import array_parts
 
 
 def _accepts(value: object) -> bool:
@@ -61,24 +62,6 @@ def _follow(value: Any, left: Left) -> None:
     tensors.follow(value, left)
 
 
-def _decode(data: bytes, options: Mapping[str, Any]) -> Any:
-    from memwatch_plugins.arrays import elements
-
-    return elements(options).decode(data)
-
-
-def _part(start: int, stop: int, options: Mapping[str, Any]) -> Extent | None:
-    from memwatch_plugins.arrays import elements
-
-    return elements(options).part(start, stop)
-
-
-def _locate(name: str, options: Mapping[str, Any]) -> tuple[int, int] | None:
-    from memwatch_plugins.arrays import elements
-
-    return elements(options).find(name)
-
-
 @hookimpl
 def memwatch_serializers() -> Sequence[Serializer]:
     """One serializer, for all tensors."""
@@ -89,10 +72,10 @@ def memwatch_serializers() -> Sequence[Serializer]:
             accepts=_accepts,
             layout=_layout,
             encode=_encode,
-            decode=_decode,
-            part=_part,
+            decode=array_parts.decode,
+            part=array_parts.part,
             lies=Lies(over=_over, copy=_copy, memory=_memory, follow=_follow, module="torch"),
             by_parts=True,
-            locate=_locate,
+            locate=array_parts.locate,
         ),
     )

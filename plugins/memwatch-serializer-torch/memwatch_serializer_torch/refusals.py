@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from memwatch_core.kinds import name_of
+from memwatch_plugins.array_memory import overlaps
 
 
 def why_not(value: Any) -> str | None:
@@ -35,10 +36,6 @@ def why_not(value: Any) -> str | None:
         array = value.numpy()
     except (TypeError, RuntimeError):
         return f"elements of {value.dtype} can't be shown: watch them as numbers, x.view(torch.int16)"
-    longer = sorted((abs(stride), n) for stride, n in zip(array.strides, array.shape, strict=True) if n > 1)
-    block = array.itemsize
-    for stride, n in longer if array.nbytes else ():
-        if stride < block:
-            return "its elements overlap in memory (expand, unfold), and a copy would part them: watch x.clone()"
-        block += stride * (n - 1)
+    if overlaps(array):
+        return "its elements overlap in memory (expand, unfold), and a copy would part them: watch x.clone()"
     return None

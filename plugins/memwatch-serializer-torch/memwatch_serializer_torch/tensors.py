@@ -10,29 +10,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from memwatch_core.records import Layout, Left
+from memwatch_plugins.array_memory import SIZE_MAX, bytes_of, format_of, strides_of
 
-SIZE_MAX = (1 << 32) - 4096
-"""Limit of a tensor's bytes."""
-_LETTERS = {"i": "bhiq", "u": "BHIQ", "f": "  fd"}
 _known: dict[int, tuple[weakref.ref[Any], weakref.ref[Any]]] = {}
 """Where a watched storage begins -> its memory, and the exporter that torch keeps, which is its storage's alone."""
 _following: dict[int, weakref.ref[Any]] = {}
 """References that wait for their exporter to go, by their ids."""
-
-
-def _order(array: Any) -> list[int]:
-    """The axes from the outermost in memory to the innermost."""
-    return sorted(range(array.ndim), key=lambda axis: (-array.strides[axis], axis))
-
-
-def _strides(array: Any) -> list[int]:
-    """In bytes; its own ones if its elements lie side by side, otherwise those of a copy in the same order."""
-    strides, step = [0] * array.ndim, array.itemsize
-    for axis in reversed(_order(array)):
-        strides[axis] = step
-        step *= max(array.shape[axis], 1)
-    same = array.size and all(s == own for s, own, n in zip(strides, array.strides, array.shape, strict=True) if n > 1)
-    return list(array.strides) if same else strides
 
 
 def layout(tensor: Any) -> Layout:
@@ -40,27 +23,13 @@ def layout(tensor: Any) -> Layout:
     array = tensor.numpy()
     if array.nbytes > SIZE_MAX:
         raise ValueError(f"{array.nbytes:,} bytes: a tensor of at most {SIZE_MAX:,} can be watched; watch a part of it")
-    kept = {"dtype": array.dtype.str, "shape": list(array.shape), "strides": _strides(array)}
-    return Layout("memory", max(array.nbytes, 1), kept, items=_items(array))
-
-
-def _items(array: Any) -> str:
-    """The format of a number; empty: of another value, or of none."""
-    dtype = array.dtype
-    if dtype.kind == "b":
-        return "<?"
-    if dtype.kind not in "iuf" or not array.nbytes:
-        return ""
-    letter = _LETTERS[dtype.kind][dtype.itemsize.bit_length() - 1].strip()
-    return f"<{letter}" if letter else ""
+    kept = {"dtype": array.dtype.str, "shape": list(array.shape), "strides": list(strides_of(array))}
+    return Layout("memory", max(array.nbytes, 1), kept, items=format_of(array))
 
 
 def encode(tensor: Any) -> Any:
     """Its bytes in the order of memory."""
-    array = tensor.numpy()
-    if not array.nbytes:
-        return b"\0"
-    return sys.modules["numpy"].ascontiguousarray(array.transpose(_order(array))).reshape(-1).view("u1")
+    return bytes_of(tensor.numpy())
 
 
 def over(tensor: Any) -> Callable[[Any], Any]:
@@ -68,7 +37,7 @@ def over(tensor: Any) -> Callable[[Any], Any]:
     torch = sys.modules["torch"]
     array = tensor.numpy()
     dtype, shape, size = tensor.dtype, tuple(array.shape), array.nbytes
-    strides = [stride // array.itemsize for stride in _strides(array)]
+    strides = [stride // array.itemsize for stride in strides_of(array)]
 
     def made(memory: Any) -> Any:
         if not size:
